@@ -1,0 +1,35 @@
+"""Errors of captioning: what is wrong with a setting, a corpus, an adapter or a prompt."""
+
+from __future__ import annotations
+
+from rendering.errors import SvgCaptionError
+
+
+class ConfigError(SvgCaptionError, ValueError):
+    """A setting, recipe or model name that cannot work."""
+
+    code = "config"
+
+
+class CorpusError(SvgCaptionError, ValueError):
+    """A corpus line that cannot be read: the message names file, line and reason."""
+
+    code = "corpus"
+
+
+class AdapterError(SvgCaptionError, ValueError):
+    """An adapter folder that is broken, or does not fit the base model that is served."""
+
+    code = "adapter"
+
+
+class ModelNotFound(SvgCaptionError, LookupError):
+    """No adapter or base model of that name is served here."""
+
+    code = "model_not_found"
+
+
+class PromptTooLong(SvgCaptionError, ValueError):
+    """The drawing's canonical text does not fit the model's context together with a caption."""
+
+    code = "prompt_too_long"

@@ -1,0 +1,17 @@
+"""What every test relies on: no hub, no telemetry, one thread, so that results do not depend on the machine."""
+
+from __future__ import annotations
+
+import os
+
+QUIET_ENVIRONMENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+# Before any test module imports torch or Ray: both read these once. Child processes inherit them.
+os.environ.update(QUIET_ENVIRONMENT)

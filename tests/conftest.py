@@ -1,4 +1,4 @@
-"""What every test relies on: no hub, no telemetry, one thread, so that results do not depend on the machine."""
+"""What every test relies on: no hub, no telemetry, one thread, so that a machine matters little."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ QUIET_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }

@@ -9,21 +9,22 @@ help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: ## Make .venv from requirements.lock and check the system libraries
-	@deploy/setup.sh
+	@deploy/setup.sh $(SETUP_FLAGS)
 
-demo: setup ## Serve the HTTP API and the web page on http://127.0.0.1:$(PORT); Ctrl-C stops it
+demo: setup ## Serve the HTTP API and the web page on http://127.0.0.1:8000 (PORT=8123 for another port)
 	@exec $(PYTHON) -m services --port $(PORT)
 
+test: SETUP_FLAGS := --test
 test: setup ## Run every test
-	@deploy/setup.sh --browser
 	@$(PYTHON) -m pytest
 
 lint: setup ## Check style, types, import contracts and shell scripts
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m importlinter
-	@deploy/lint-shell.sh
+	@.venv/bin/lint-imports --no-cache
+	@if command -v shellcheck > /dev/null; then shellcheck .ci/run deploy/*.sh deploy/jobs/*.sh; \
+	  else echo "shellcheck is not installed: the shell scripts were not checked"; fi
 
 format: setup ## Rewrite the code in the project's style
 	@$(PYTHON) -m ruff check --fix
@@ -32,7 +33,7 @@ format: setup ## Rewrite the code in the project's style
 bench: setup ## Run every script in benchmarks/
 	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || $(PYTHON) "$$script" || exit 1; done
 
-lock: setup ## Resolve requirements.lock anew, newest versions
+lock: setup ## Resolve requirements.lock anew, with the newest versions
 	@$(PYTHON) -m uv pip compile pyproject.toml --extra dev --extra renderers --output-file requirements.lock \
 	  --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --custom-compile-command "make lock" --no-emit-index-url > /dev/null
+	  --custom-compile-command "make lock" > /dev/null

@@ -1,0 +1,99 @@
+"""The renderers that can turn sanitized SVG text into pixels, behind one function each.
+
+A back end knows nothing of limits, squares or grounds: it draws text into a box and leaves the rest
+transparent. It runs inside a worker process only, because any renderer can hang or crash.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from PIL import EpsImagePlugin, Image
+
+from rendering.errors import RenderError
+
+Draw = Callable[[str, int, int], Image.Image]
+"""(svg, width_px, height_px) -> picture in mode RGBA that fits the box and keeps the aspect."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One renderer that is ready to draw."""
+
+    name: str
+    version: str
+    draw: Draw
+
+
+def available_backends() -> list[str]:
+    """Names of the installed back ends, the default one first; imports none of them."""
+    return [name for name, (module, _, _) in _BACKENDS.items() if importlib.util.find_spec(module)]
+
+
+def backend_names() -> list[str]:
+    """Names of all back ends that this version knows, installed or not."""
+    return list(_BACKENDS)
+
+
+def open_backend(name: str) -> Backend:
+    """Import a renderer and make it ready.
+
+    Raises:
+        ValueError: no back end has this name.
+        RenderError: it is not installed or lacks a system library (code `backend_unavailable`).
+    """
+    if name not in _BACKENDS:
+        raise ValueError(f"no back end {name!r}. Known: {', '.join(_BACKENDS)}.")
+    _, distribution, opener = _BACKENDS[name]
+    try:
+        draw = opener()
+    except (ImportError, OSError) as error:  # cairocffi raises OSError when libcairo is missing
+        raise RenderError(
+            f"back end {name!r} cannot be used here ({error}). Install the package {distribution!r}"
+            " and the system libraries that it needs.",
+            code="backend_unavailable",
+        ) from None
+    return Backend(name, version(distribution), draw)
+
+
+def _open_cairosvg() -> Draw:
+    from cairosvg.parser import Tree
+    from cairosvg.surface import PNGSurface
+
+    EpsImagePlugin.gs_binary = False  # Pillow would start Ghostscript for an embedded EPS
+
+    def draw(svg: str, width_px: int, height_px: int) -> Image.Image:
+        tree = Tree(bytestring=svg.encode(), unsafe=False)
+        # Without an output the surface keeps raw pixels: no PNG is written only to be read again.
+        surface = PNGSurface(tree, None, 96, output_width=width_px, output_height=height_px)
+        pixels, stride = surface.cairo.get_data(), surface.cairo.get_stride()
+        size = (surface.width, surface.height)
+        image = Image.frombytes("RGBa", size, bytes(pixels), "raw", "BGRa", stride, 1)
+        surface.finish()
+        return image.convert("RGBA")
+
+    return draw
+
+
+def _open_resvg() -> Draw:
+    from resvg_py import svg_to_bytes
+
+    def draw(svg: str, width_px: int, height_px: int) -> Image.Image:
+        # Scanning the system's fonts costs tens of milliseconds, so only a file with text pays for it.
+        png = svg_to_bytes(
+            svg_string=svg, width=width_px, height=height_px, skip_system_fonts="<text" not in svg
+        )
+        return Image.open(io.BytesIO(png)).convert("RGBA")
+
+    return draw
+
+
+# name: (module, distribution, opener)
+_BACKENDS: dict[str, tuple[str, str, Callable[[], Draw]]] = {
+    "cairosvg": ("cairosvg", "CairoSVG", _open_cairosvg),
+    "resvg": ("resvg_py", "resvg_py", _open_resvg),
+}

@@ -1,0 +1,128 @@
+"""XML bytes to an element tree, with limits that apply before the tree grows.
+
+No entity is ever defined, no DTD read, no external resource asked for. Elements and attributes of
+the SVG namespace carry their local names; what belongs to another namespace keeps `{uri}name`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element
+from xml.parsers import expat
+
+from rendering.errors import SvgRejected
+from rendering.limits import Limits
+
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+_XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
+_CHUNK_BYTES = 1 << 16
+# One file may hold this many times max_text_chars in all character data, whitespace and metadata included.
+_ALL_TEXT_FACTOR = 50
+
+
+def parse(data: bytes, limits: Limits) -> tuple[Element, int]:
+    """The root element and the number of processing instructions that were left out.
+
+    Raises:
+        SvgRejected: not XML, not SVG, entities, or over a limit.
+    """
+    builder = _TreeBuilder(limits)
+    try:
+        for start in range(0, len(data), _CHUNK_BYTES):
+            builder.parser.Parse(data[start : start + _CHUNK_BYTES], False)
+        builder.parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise _not_xml(error, builder) from None
+    except (LookupError, UnicodeError, ValueError) as error:
+        if isinstance(error, SvgRejected):
+            raise
+        raise SvgRejected(f"The file's declared encoding cannot be read: {error}. Save it as UTF-8.", "encoding") from None
+    assert builder.root is not None  # expat refuses a document without a root element
+    return builder.root, builder.instructions
+
+
+def _not_xml(error: expat.ExpatError, builder: _TreeBuilder) -> SvgRejected:
+    if builder.root is None:
+        return SvgRejected("The file is not an SVG: no <svg> element was found at its start.", "not_svg")
+    reason = expat.ErrorString(error.code)
+    return SvgRejected(
+        f"The SVG is not well-formed XML: line {error.lineno}, column {error.offset + 1}: {reason}.", "malformed"
+    )
+
+
+class _TreeBuilder:
+    """Expat's handlers: build the tree and count as they go."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.root: Element | None = None
+        self.instructions = 0
+        self._stack: list[Element] = []
+        self._elements = 0
+        self._text_chars = 0
+        self.parser = expat.ParserCreate(namespace_separator="}")
+        self.parser.buffer_text = True
+        self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.ProcessingInstructionHandler = self._instruction
+        self.parser.EntityDeclHandler = self._entity
+        self.parser.ExternalEntityRefHandler = self._entity
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        limits = self.limits
+        self._elements += 1
+        if self._elements > limits.max_elements:
+            raise _over("elements", f"more than {limits.max_elements:,}", limits.max_elements, "too_many_elements")
+        if len(self._stack) >= limits.max_depth:
+            raise _over("levels of nesting", f"more than {limits.max_depth}", limits.max_depth, "too_deep")
+        if len(attributes) > limits.max_attributes:
+            raise _over("attributes in one element", str(len(attributes)), limits.max_attributes, "too_many_attributes")
+        element = Element(_local(name), {_attribute_name(key): value for key, value in attributes.items()})
+        if self._stack:
+            self._stack[-1].append(element)
+        elif element.tag != "svg":
+            raise SvgRejected(f"The file is not an SVG: its root element is <{element.tag[:40]}>.", "not_svg")
+        else:
+            self.root = element
+        self._stack.append(element)
+
+    def _end(self, _name: str) -> None:
+        self._stack.pop()
+
+    def _text(self, text: str) -> None:
+        self._text_chars += len(text)
+        limit = self.limits.max_text_chars * _ALL_TEXT_FACTOR
+        if self._text_chars > limit:
+            raise _over("characters of text", f"more than {limit:,}", limit, "too_much_text")
+        parent = self._stack[-1]
+        if len(parent):
+            parent[-1].tail = (parent[-1].tail or "") + text
+        else:
+            parent.text = (parent.text or "") + text
+
+    def _instruction(self, _target: str, _data: str) -> None:
+        self.instructions += 1
+
+    def _entity(self, *_declaration: Any) -> int:
+        raise SvgRejected(
+            "The SVG declares or refers to XML entities, which are never expanded here. Save it without a DTD subset.",
+            "entities",
+        )
+
+
+def _over(what: str, value: str, limit: int, code: str) -> SvgRejected:
+    return SvgRejected(f"The SVG has {value} {what}, the limit is {limit:,}. Simplify the drawing.", code)
+
+
+def _local(name: str) -> str:
+    namespace, separator, local = name.rpartition("}")
+    if not separator or namespace == SVG_NAMESPACE:
+        return local
+    return f"{{{namespace}}}{local}"
+
+
+def _attribute_name(name: str) -> str:
+    name = _local(name)
+    return "href" if name == _XLINK_HREF else name

@@ -1,0 +1,224 @@
+"""Path data (SVG 1.1, section 8.3): read, make absolute, transform, write in one short form.
+
+A segment is (command, arguments) with one command letter and exactly its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rendering.geometry import (
+    MAX_COORDINATE,
+    NUMBER,
+    Matrix,
+    Point,
+    apply,
+    is_similarity,
+    join,
+    mean_scale,
+    short,
+    skip_separators,
+)
+
+Segment = tuple[str, tuple[float, ...]]
+
+_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
+
+
+def parse_path(text: str, max_segments: int) -> list[Segment]:
+    """The valid beginning of path data, as the standard asks: everything before the first error.
+
+    At most `max_segments` + 1 segments are returned, so that a caller can tell "too many".
+    """
+    segments: list[Segment] = []
+    position = skip_separators(text, 0)
+    command = ""
+    while position < len(text) and len(segments) <= max_segments:
+        if text[position].isascii() and text[position].upper() in _ARGUMENTS:
+            command = text[position]
+            position = skip_separators(text, position + 1)
+        elif not command or command in "Zz":
+            break
+        if not segments and command not in "Mm":
+            break
+        arguments, position = _arguments(text, position, command)
+        if arguments is None:
+            break
+        segments.append((command, arguments))
+        command = {"M": "L", "m": "l"}.get(command, command)
+    return segments
+
+
+def _arguments(text: str, position: int, command: str) -> tuple[tuple[float, ...] | None, int]:
+    values: list[float] = []
+    for index in range(_ARGUMENTS[command.upper()]):
+        if command in "Aa" and index in (3, 4):
+            if text[position : position + 1] not in ("0", "1"):
+                return None, position
+            values.append(float(text[position]))
+            position = skip_separators(text, position + 1)
+            continue
+        match = NUMBER.match(text, position)
+        if match is None or abs(float(match.group())) > MAX_COORDINATE:
+            return None, position
+        values.append(float(match.group()))
+        position = skip_separators(text, match.end())
+    return tuple(values), position
+
+
+def absolute(segments: Sequence[Segment]) -> list[Segment]:
+    """The same path in absolute M, L, C, S, Q, T, A, Z only."""
+    result: list[Segment] = []
+    x = y = start_x = start_y = 0.0
+    for command, values in segments:
+        upper, relative = command.upper(), command.islower()
+        dx, dy = (x, y) if relative else (0.0, 0.0)
+        match upper:
+            case "Z":
+                x, y = start_x, start_y
+                result.append(("Z", ()))
+                continue
+            case "H":
+                points = [values[0] + dx, y]
+            case "V":
+                points = [x, values[0] + dy]
+            case "A":
+                points = [values[5] + dx, values[6] + dy]
+            case _:
+                points = [v + (dy if i % 2 else dx) for i, v in enumerate(values)]
+        x, y = points[-2], points[-1]
+        if upper == "M":
+            start_x, start_y = x, y
+        if upper == "A":
+            result.extend(_arc_segments(values, (x, y)))
+        else:
+            result.append(("L" if upper in "HV" else upper, tuple(points)))
+    return result
+
+
+def _arc_segments(values: Sequence[float], end: Point) -> list[Segment]:
+    rx, ry = abs(values[0]), abs(values[1])
+    if rx == 0 or ry == 0:
+        return [("L", end)]
+    return [("A", (rx, ry, values[2], values[3], values[4], *end))]
+
+
+def transform(segments: Sequence[Segment], m: Matrix) -> list[Segment]:
+    """Absolute segments under an affine map; arcs stay arcs (their ellipse is mapped exactly)."""
+    return [
+        (command, _transform_arc(values, m) if command == "A" else _transform_points(values, m))
+        for command, values in segments
+    ]
+
+
+def _transform_points(values: Sequence[float], m: Matrix) -> tuple[float, ...]:
+    return tuple(v for i in range(0, len(values), 2) for v in apply(m, values[i], values[i + 1]))
+
+
+def _transform_arc(values: Sequence[float], m: Matrix) -> tuple[float, ...]:
+    rx, ry, angle, large, sweep, x, y = values
+    determinant = m[0] * m[3] - m[1] * m[2]
+    sweep = sweep if determinant >= 0 else 1 - sweep
+    if is_similarity(m) and abs(rx - ry) < 1e-6 * rx:
+        scale = mean_scale(m)
+        return (rx * scale, ry * scale, 0.0, large, sweep, *apply(m, x, y))
+    # The image of the unit circle under N = M R(angle) diag(rx, ry): semi-axes are N's singular values.
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    a, b = (m[0] * cosine + m[2] * sine) * rx, (m[1] * cosine + m[3] * sine) * rx
+    c, d = (m[2] * cosine - m[0] * sine) * ry, (m[3] * cosine - m[1] * sine) * ry
+    total, difference = a * a + b * b + c * c + d * d, a * a - b * b + c * c - d * d
+    cross = 2 * (a * b + c * d)
+    spread = math.hypot(difference, cross)
+    major, minor = math.sqrt((total + spread) / 2), math.sqrt(max(total - spread, 0.0) / 2)
+    axis = math.degrees(0.5 * math.atan2(cross, difference)) if spread > 1e-9 * total else 0.0
+    return (major, minor, axis, large, sweep, *apply(m, x, y))
+
+
+def format_path(segments: Sequence[Segment], decimals: int = 0) -> str:
+    """Absolute segments as short text, rounded; lines along an axis become H and V."""
+    out: list[str] = []
+    last_command = ""
+    here = start = (0.0, 0.0)
+    drawn = False  # whether the current subpath has any extent yet
+    for command, values in _without_vanishing_arcs(segments, decimals):
+        letter, args = command, list(values)
+        if command == "Z":
+            end = start
+        else:
+            end = (round(args[-2], decimals), round(args[-1], decimals))
+        if command == "M":
+            start, drawn = end, False
+        elif command == "L":
+            if end == here and drawn:
+                continue
+            letter, args = _line(here, end)
+        elif command == "A":
+            args[2] = args[2] % 180 if abs(args[0] - args[1]) > 10**-decimals else 0.0
+        drawn = drawn or command not in "MZ"
+        text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
+        implicit = letter == last_command and letter not in "MZ" or (letter == "L" and last_command == "M")
+        out.append(text if implicit and text.startswith("-") else f" {text}" if implicit else letter + text)
+        here, last_command = end, letter
+    return "".join(out)
+
+
+def _line(here: Point, end: Point) -> tuple[str, list[float]]:
+    if end[1] == here[1]:
+        return "H", [end[0]]
+    if end[0] == here[0]:
+        return "V", [end[1]]
+    return "L", list(end)
+
+
+def _number(value: float, letter: str, index: int, decimals: int) -> str:
+    if letter == "A" and index < 2:
+        return short_length(value, decimals)
+    return short(value, 0 if letter == "A" and index < 5 else decimals)
+
+
+def short_length(value: float, decimals: int = 0) -> str:
+    """A length: like a coordinate, but never fewer than two significant digits, so that thin stays thin."""
+    if 0 < abs(value) < 10 and decimals == 0:
+        decimals = 1 if abs(value) >= 1 else 2
+    return short(value, decimals)
+
+
+def _without_vanishing_arcs(segments: Sequence[Segment], decimals: int) -> list[Segment]:
+    """Splits an arc whose ends would round to one point: such an arc draws nothing at all."""
+    result: list[Segment] = []
+    here = start = (0.0, 0.0)
+    for command, values in segments:
+        end = start if command == "Z" else (values[-2], values[-1])
+        if command == "M":
+            start = end
+        if command == "A" and values[3] and _rounded(here, decimals) == _rounded(end, decimals):
+            if here == end:
+                continue  # an arc from a point to itself is not drawn (SVG 1.1, F.6.2)
+            middle = _arc_middle(here, values)
+            result.append(("A", (*values[:3], 0.0, values[4], *middle)))
+            result.append(("A", (*values[:3], 0.0, values[4], *end)))
+        else:
+            result.append((command, values))
+        here = end
+    return result
+
+
+def _rounded(point: Point, decimals: int) -> Point:
+    return (round(point[0], decimals), round(point[1], decimals))
+
+
+def _arc_middle(start: Point, values: Sequence[float]) -> Point:
+    """The point half-way along a large arc whose ends nearly touch: across the ellipse from them."""
+    rx, ry, angle, large, sweep, x, y = values
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    dx, dy = (start[0] - x) / 2, (start[1] - y) / 2
+    u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
+    reach = u * u + v * v
+    factor = math.sqrt(max(1 / reach - 1, 0.0))
+    if large == sweep:
+        factor = -factor
+    cu, cv = factor * v, -factor * u  # centre on the unit circle, from the chord's middle
+    cx = cosine * rx * cu - sine * ry * cv + (start[0] + x) / 2
+    cy = sine * rx * cu + cosine * ry * cv + (start[1] + y) / 2
+    return (2 * cx - (start[0] + x) / 2, 2 * cy - (start[1] + y) / 2)

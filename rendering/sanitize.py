@@ -1,0 +1,331 @@
+"""A parsed, hostile tree to a safe one: what is not known to be harmless is dropped and counted.
+
+Afterwards the tree holds only elements and attributes of a fixed list, no CSS, no script, no
+animation, no reference that leaves the file, no reference cycle, and path data that is valid.
+Knows nothing of prompts; `canonical` shortens what stands here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+from collections import Counter
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+from rendering import css
+from rendering.errors import SvgRejected
+from rendering.geometry import IDENTITY, join, length, numbers, parse_transform, short
+from rendering.limits import Limits
+from rendering.paths import Segment, parse_path
+
+_SHAPES = frozenset("path rect circle ellipse line polyline polygon".split())
+_CONTAINERS = frozenset("svg g defs symbol switch clipPath mask pattern marker linearGradient radialGradient filter".split())
+_FILTERS = frozenset(
+    "feBlend feColorMatrix feComponentTransfer feComposite feConvolveMatrix feDiffuseLighting feDisplacementMap "
+    "feDistantLight feDropShadow feFlood feFuncA feFuncB feFuncG feFuncR feGaussianBlur feMerge feMergeNode "
+    "feMorphology feOffset fePointLight feSpecularLighting feSpotLight feTile feTurbulence".split()
+)
+_TEXT = frozenset("text tspan textPath".split())
+_ELEMENTS = _SHAPES | _CONTAINERS | _FILTERS | _TEXT | {"use", "image", "stop", "title", "desc"}
+_SILENT = frozenset("metadata style view cursor".split())  # nothing that anybody would miss in a picture
+
+_LENGTHS = frozenset(
+    "x y x1 y1 x2 y2 cx cy r rx ry fx fy fr width height refX refY markerWidth markerHeight offset "
+    "textLength startOffset dx dy rotate".split()
+)
+_PLAIN = frozenset(
+    "id viewBox preserveAspectRatio gradientUnits spreadMethod clipPathUnits maskUnits maskContentUnits patternUnits "
+    "patternContentUnits markerUnits orient filterUnits primitiveUnits lengthAdjust method spacing in in2 result mode "
+    "type values operator k1 k2 k3 k4 stdDeviation order kernelMatrix divisor bias edgeMode preserveAlpha "
+    "surfaceScale diffuseConstant specularConstant specularExponent scale xChannelSelector yChannelSelector azimuth "
+    "elevation z pointsAtX pointsAtY pointsAtZ limitingConeAngle radius baseFrequency numOctaves seed stitchTiles "
+    "tableValues slope intercept amplitude exponent mask-type pathLength".split()
+)
+_TRANSFORMS = frozenset(("transform", "gradientTransform", "patternTransform"))
+_REFERENCES = frozenset("fill stroke clip-path mask filter marker-start marker-mid marker-end".split())
+_LOCAL_URL = re.compile(r"url\(\s*['\"]?#([^'\"()\s]{1,200})['\"]?\s*\)(.{0,100})", re.DOTALL)
+_DATA_URI = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,", re.IGNORECASE)
+_UNSAFE_VALUE = re.compile(r"(?:url|image|image-set|src|expression|javascript:|@import|\\)", re.IGNORECASE)
+_MAX_VALUE_CHARS = 4_096
+_MAX_REFERENCE_DEPTH = 400
+_MIN_DASH_RATIO = 1e-4  # of the drawing's longer side: finer dashes than that are a bomb or invisible
+
+
+class Sanitizer:
+    """Cleans one tree in place; `removed` counts what was dropped, by kind."""
+
+    def __init__(self, root: Element, limits: Limits, side: float) -> None:
+        self.root = root
+        self.limits = limits
+        self.side = side
+        self.removed: Counter[str] = Counter()
+        self._segments = 0
+        self._text_chars = 0
+        self._images = 0
+
+    def run(self) -> int:
+        """Cleans the tree.
+
+        Returns:
+            The number of elements that are left.
+
+        Raises:
+            SvgRejected: a limit on path segments, text, images or expansion is passed.
+        """
+        self.removed.update(css.resolve(self.root, self.limits))
+        self._element(self.root)
+        self._check_expansion()
+        return sum(1 for _ in self.root.iter())
+
+    def _element(self, element: Element) -> None:
+        self._attributes(element)
+        if element.tag in _TEXT:
+            self._count_text(element)
+        elif element.tag not in ("title", "desc"):
+            element.text = None
+        for child in list(element):
+            if self._keeps(child):
+                self._element(child)
+                if element.tag not in _TEXT:
+                    child.tail = None
+            else:
+                _remove(element, child)
+
+    def _keeps(self, element: Element) -> bool:
+        if element.tag == "a":
+            element.tag = "tspan" if element.text and element.text.strip() else "g"
+            element.attrib.pop("href", None)
+        if element.tag in _ELEMENTS:
+            return True
+        if element.tag.startswith("{"):
+            if not element.tag.startswith("{http://www.inkscape.org") and "sodipodi" not in element.tag:
+                self.removed["foreign element"] += 1
+        elif element.tag not in _SILENT:
+            self.removed[element.tag[:40]] += 1
+        return False
+
+    def _count_text(self, element: Element) -> None:
+        chars = len(element.text or "") + sum(len(child.tail or "") for child in element)
+        self._text_chars += chars
+        if self._text_chars > self.limits.max_text_chars:
+            raise self._over("characters of drawn text", self._text_chars, self.limits.max_text_chars, "too_much_text")
+
+    def _attributes(self, element: Element) -> None:
+        for name, value in list(element.attrib.items()):
+            kept = self._attribute(element, name, value)
+            if kept is None:
+                del element.attrib[name]
+            else:
+                element.set(name, kept)
+
+    def _attribute(self, element: Element, name: str, value: str) -> str | None:
+        """The safe form of one attribute's value, or None to drop it."""
+        match name:
+            case "d":
+                return self._path(value) if element.tag == "path" else None
+            case "points":
+                return self._points(value)
+            case "href":
+                return self._href(element, value)
+            case "stroke-dasharray":
+                return self._dashes(value)
+        if name.lower().startswith("on"):
+            self.removed["event handler"] += 1
+            return None
+        if name in _TRANSFORMS:
+            return _transform(value)
+        if len(value) > _MAX_VALUE_CHARS:
+            if name in _LENGTHS | _PLAIN | css.PROPERTIES:
+                self.removed[f"overlong attribute {name}"] += 1
+            return None
+        if name in _REFERENCES:
+            return self._paint(value)
+        if name in _LENGTHS:
+            return value.strip() if numbers(value) else None
+        if name in css.PROPERTIES | _PLAIN:
+            return self._plain(value)
+        return None
+
+    def _plain(self, value: str) -> str | None:
+        if _UNSAFE_VALUE.search(value):
+            self.removed["external reference"] += 1
+            return None
+        return " ".join(value.split())
+
+    def _paint(self, value: str) -> str | None:
+        local = _LOCAL_URL.match(value.strip())
+        if local is None:
+            return self._plain(value)
+        fallback = self._plain(local[2])
+        return f"url(#{local[1]}) {fallback}".strip() if fallback is not None else f"url(#{local[1]})"
+
+    def _href(self, element: Element, value: str) -> str | None:
+        value = value.strip()
+        if value.startswith("#"):
+            return value[:_MAX_VALUE_CHARS]
+        if element.tag == "image" and _DATA_URI.match(value):
+            return self._embedded_image(value)
+        self.removed["external reference"] += 1
+        return None
+
+    def _embedded_image(self, value: str) -> str | None:
+        from PIL import Image
+
+        self._images += 1
+        if self._images > self.limits.max_images:
+            raise self._over("embedded images", self._images, self.limits.max_images, "too_many_images")
+        try:
+            data = base64.b64decode(re.sub(r"\s+", "", value.partition(",")[2]), validate=True)
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP")) as image:
+                pixels = image.width * image.height
+        except (binascii.Error, OSError, ValueError, Image.DecompressionBombError):
+            self.removed["unreadable embedded image"] += 1
+            return None
+        if pixels > self.limits.max_image_pixels:
+            raise self._over("pixels in an embedded image", pixels, self.limits.max_image_pixels, "image_too_large")
+        return value
+
+    def _path(self, value: str) -> str:
+        segments = parse_path(value, self.limits.max_path_segments)
+        self._count_segments(len(segments))
+        return _format_segments(segments)
+
+    def _points(self, value: str) -> str:
+        found = numbers(value, 2 * self.limits.max_path_segments + 2)
+        self._count_segments(len(found) // 2)
+        return join([short(number, 6) for number in found[: len(found) // 2 * 2]])
+
+    def _count_segments(self, count: int) -> None:
+        self._segments += count
+        limit = self.limits.max_path_segments
+        if self._segments > limit:
+            raise self._over("path segments", self._segments, limit, "too_many_path_segments", at_least=True)
+
+    def _dashes(self, value: str) -> str | None:
+        lengths = numbers(value, 64)
+        if value.strip() == "none" or "%" in value or not lengths:
+            return None
+        if any(dash < 0 for dash in lengths) or 0 <= sum(lengths) < self.side * _MIN_DASH_RATIO * len(lengths):
+            return None
+        return join([short(dash, 6) for dash in lengths])
+
+    def _check_expansion(self) -> None:
+        """Counts what a renderer would visit with every reference followed; cuts cycles on the way."""
+        targets = {element.get("id", ""): element for element in self.root.iter() if "id" in element.attrib}
+        cost = _Expansion(targets, self.limits.max_expanded_elements, self.removed).cost(self.root, 0)
+        if cost > self.limits.max_expanded_elements:
+            raise self._over("elements once references are followed", cost, self.limits.max_expanded_elements, "expansion")
+
+    @staticmethod
+    def _over(what: str, value: int, limit: int, code: str, at_least: bool = False) -> SvgRejected:
+        amount = f"{'at least ' if at_least else ''}{value:,}" if value < 10**12 else "more than 10^12"
+        return SvgRejected(f"The SVG has {amount} {what}, the limit is {limit:,}. Simplify the drawing.", code)
+
+
+class _Expansion:
+    """Memoized size of each element's rendering tree; a reference back to an ancestor is removed."""
+
+    def __init__(self, targets: dict[str, Element], limit: int, removed: Counter[str]) -> None:
+        self.targets = targets
+        self.limit = limit
+        self.removed = removed
+        self._known: dict[Element, int] = {}
+        self._open: set[Element] = set()
+
+    def cost(self, element: Element, depth: int) -> int:
+        if element in self._known:
+            return self._known[element]
+        if depth > _MAX_REFERENCE_DEPTH:
+            raise SvgRejected(
+                f"References in the SVG are nested more than {_MAX_REFERENCE_DEPTH} levels deep.", "expansion"
+            )
+        self._open.add(element)
+        total = 1 + sum(self.cost(child, depth + 1) for child in element)
+        for name, target_id in _references(element):
+            total += self._reference(element, name, target_id, depth)
+        self._open.discard(element)
+        self._known[element] = total
+        return total
+
+    def _reference(self, element: Element, name: str, target_id: str, depth: int) -> int:
+        target = self.targets.get(target_id)
+        if target is not None and target not in self._open:
+            repeats = _marker_places(element) if name.startswith("marker") else 1
+            return repeats * self.cost(target, depth + 1)
+        if target is not None:
+            self.removed["reference cycle"] += 1
+        if target is not None or name not in ("fill", "stroke"):
+            del element.attrib[name]
+        else:
+            element.set(name, (_LOCAL_URL.sub(r"\2", element.attrib[name]).strip()) or "none")
+        return 0
+
+
+def _references(element: Element) -> list[tuple[str, str]]:
+    found = []
+    for name, value in element.attrib.items():
+        if name == "href" and value.startswith("#"):
+            found.append((name, value[1:]))
+        elif name in _REFERENCES and (local := _LOCAL_URL.match(value)):
+            found.append((name, local[1]))
+    return found
+
+
+def _marker_places(element: Element) -> int:
+    return sum(not c.isdigit() for c in element.get("d", element.get("points", ""))) + 1
+
+
+def _remove(parent: Element, child: Element) -> None:
+    """Removes a child but keeps the text that follows it (it belongs to the parent)."""
+    if child.tail and parent.tag in _TEXT:
+        position = list(parent).index(child)
+        if position:
+            before = parent[position - 1]
+            before.tail = (before.tail or "") + child.tail
+        else:
+            parent.text = (parent.text or "") + child.tail
+    parent.remove(child)
+
+
+def _transform(value: str) -> str | None:
+    matrix = parse_transform(value)
+    if matrix is None or matrix == IDENTITY:
+        return None
+    return f"matrix({join([short(number, 9) for number in matrix])})"
+
+
+def _format_segments(segments: list[Segment]) -> str:
+    number: Callable[[float], str] = lambda value: short(value, 6)  # noqa: E731
+    return "".join(command + join([number(value) for value in values]) for command, values in segments)
+
+
+def viewport(root: Element, limits: Limits) -> tuple[float, float, tuple[float, float, float, float]]:
+    """Width and height of the drawing in user units, and its viewBox (x, y, width, height).
+
+    A missing size is the viewBox's, a missing viewBox is the size; without either, it is the 300 x 150
+    that browsers give to a picture of unknown size (CSS 2.1, section 10.3.2).
+
+    Raises:
+        SvgRejected: no area, or a side outside `limits`.
+    """
+    box = numbers(root.get("viewBox", ""), 5)
+    width, height = length(root.get("width")), length(root.get("height"))
+    if len(box) != 4:
+        box = [0.0, 0.0, 300.0 if width is None else width, 150.0 if height is None else height]
+    if width is None and height is None:
+        width, height = box[2], box[3]
+    elif width is None:
+        width = (height or 0.0) * box[2] / box[3] if box[3] else 0.0
+    elif height is None:
+        height = width * box[3] / box[2] if box[2] else 0.0
+    assert height is not None
+    for name, value in (("width", width), ("height", height), ("viewBox width", box[2]), ("viewBox height", box[3])):
+        if not limits.min_side <= value <= limits.max_side:
+            raise SvgRejected(
+                f"The SVG's {name} is {value:g} user units, allowed are {limits.min_side:g} to {limits.max_side:g}.",
+                "size",
+            )
+    return width, height, (box[0], box[1], box[2], box[3])

@@ -25,6 +25,8 @@ Segment = tuple[str, tuple[float, ...]]
 
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 
+_ARC_DIGITS = 3  # more decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle
+
 
 def parse_path(text: str, max_segments: int) -> list[Segment]:
     """The valid beginning of path data, as the standard asks: everything before the first error.
@@ -139,28 +141,61 @@ def format_path(segments: Sequence[Segment], decimals: int = 0) -> str:
     """Absolute segments as short text, rounded; lines along an axis become H and V."""
     out: list[str] = []
     last_command = ""
-    here = start = (0.0, 0.0)
+    here = start = exact_start = exact = (0.0, 0.0)  # rounded and exact positions
     drawn = False  # whether the current subpath has any extent yet
     for command, values in _without_vanishing_arcs(segments, decimals):
+        exact_end = exact_start if command == "Z" else (values[-2], values[-1])
+        end = start if command == "Z" else _rounded(exact_end, decimals)
         letter, args = command, list(values)
-        if command == "Z":
-            end = start
-        else:
-            end = (round(args[-2], decimals), round(args[-1], decimals))
         if command == "M":
-            start, drawn = end, False
-        elif command == "L":
-            if end == here and drawn:
-                continue
+            start, exact_start, drawn = end, exact_end, False
+        elif command == "L" and not (end == here and drawn):
             letter, args = _line(here, end)
         elif command == "A":
-            args[2] = args[2] % 180 if abs(args[0] - args[1]) > 10**-decimals else 0.0
+            args[:3] = _arc_shape(values, (exact, exact_end), (here, end), decimals)
+        if command != "L" or end != here or not drawn:
+            text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
+            out.append(_after(last_command, letter, text))
+            last_command = letter
         drawn = drawn or command not in "MZ"
-        text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
-        implicit = letter == last_command and letter not in "MZ" or (letter == "L" and last_command == "M")
-        out.append(text if implicit and text.startswith("-") else f" {text}" if implicit else letter + text)
-        here, last_command = end, letter
+        here, exact = end, exact_end
     return "".join(out)
+
+
+def _after(last: str, letter: str, text: str) -> str:
+    """A segment's text behind another's: the letter is left out where it is implied."""
+    if (letter == last and letter not in "MZ") or (letter == "L" and last == "M"):
+        return text if text.startswith("-") else f" {text}"
+    return letter + text
+
+
+def _arc_shape(
+    values: Sequence[float], exact: tuple[Point, Point], rounded: tuple[Point, Point], decimals: int
+) -> list[float]:
+    """Radii and axis for an arc between rounded ends that bulges as far as the exact arc does.
+
+    The centre of a near-semicircle moves far when its ends move a little, so a circle's radius is
+    chosen anew: the shortest number whose bulge (sagitta) is within half a grid unit of the true one.
+    """
+    rx, ry, angle, large = values[:4]
+    if abs(rx - ry) > 10**-decimals:
+        return [round(rx, decimals + 1), round(ry, decimals + 1), angle % 180]
+    if exact == rounded and rx == round(rx, decimals + _ARC_DIGITS):
+        return [rx, rx, 0.0]  # already canonical
+    bulge = _sagitta(rx, math.dist(*exact), large)
+    chord = math.dist(*rounded)
+    best = (bulge * bulge + chord * chord / 4) / (2 * bulge) if bulge > 0 else rx
+    for digits in range(decimals, decimals + _ARC_DIGITS + 1):
+        radius = round(best, digits)
+        if radius > 0 and abs(_sagitta(radius, chord, large) - bulge) <= 0.5 * 10**-decimals:
+            return [radius, radius, 0.0]
+    return [best, best, 0.0]
+
+
+def _sagitta(radius: float, chord: float, large: float) -> float:
+    radius = max(radius, chord / 2)
+    depth = math.sqrt(radius * radius - chord * chord / 4)
+    return radius + depth if large else radius - depth
 
 
 def _line(here: Point, end: Point) -> tuple[str, list[float]]:
@@ -173,7 +208,7 @@ def _line(here: Point, end: Point) -> tuple[str, list[float]]:
 
 def _number(value: float, letter: str, index: int, decimals: int) -> str:
     if letter == "A" and index < 2:
-        return short_length(value, decimals)
+        return short(value, decimals + _ARC_DIGITS)
     return short(value, 0 if letter == "A" and index < 5 else decimals)
 
 

@@ -1,0 +1,39 @@
+"""CSS colours to one short form: the name or the hexadecimal number, whichever is shorter."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import tinycss2.color3
+
+# CSS names that are shorter than, or as short as, their hexadecimal form (CSS Color 3, section 4.3).
+_SHORT_NAMES = frozenset(
+    "aqua azure beige bisque black blue brown coral cyan gold gray green grey indigo ivory khaki lime linen "
+    "maroon navy olive orange orchid peru pink plum purple red salmon sienna silver snow tan teal tomato "
+    "violet wheat white yellow".split()
+)
+
+
+def _rgb(name: str) -> tuple[int, int, int]:
+    colour = tinycss2.color3.parse_color(name)
+    return (round(colour.red * 255), round(colour.green * 255), round(colour.blue * 255))
+
+
+def short_color(text: str) -> tuple[str, float]:
+    """The short form of a colour and its opacity (0 to 1); text that is no colour comes back as it is."""
+    try:
+        colour = tinycss2.color3.parse_color(text)
+    except (ValueError, OverflowError):
+        return text, 1.0
+    if colour is None or isinstance(colour, str):
+        return text, 1.0
+    channels = tuple(min(max(round(value * 255), 0), 255) for value in colour[:3])
+    long = "#" + "".join(f"{value:02x}" for value in channels)
+    short = "#" + long[1::2] if long[1::2] == long[2::2] else long
+    name = _names().get(channels)
+    return (name if name and len(name) <= len(short) else short), float(colour.alpha)
+
+
+@cache
+def _names() -> dict[tuple[int, ...], str]:
+    return {_rgb(name): name for name in sorted(_SHORT_NAMES, reverse=True)}

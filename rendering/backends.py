@@ -29,9 +29,13 @@ class Backend:
     draw: Draw
 
 
-def available_backends() -> list[str]:
-    """Names of the installed back ends, the default one first; imports none of them."""
-    return [name for name, (module, _, _) in _BACKENDS.items() if importlib.util.find_spec(module)]
+def available_backends() -> dict[str, str]:
+    """Name and version of every installed back end, the default one first; imports none of them."""
+    return {
+        name: version(distribution)
+        for name, (module, distribution, _) in _BACKENDS.items()
+        if importlib.util.find_spec(module)
+    }
 
 
 def backend_names() -> list[str]:

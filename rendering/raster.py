@@ -167,8 +167,8 @@ class _Worker:
         except (OSError, EOFError, ValueError) as error:
             self.kill()
             raise RenderError(
-                f"the {backend} worker did not start ({error or type(error).__name__}, exit status"
-                f" {self._process.returncode}). See why: python -m rendering.worker {backend} {memory_mib} < /dev/null",
+                f"the {backend} worker did not start ({error}; exit status {self._process.returncode})."
+                f" Does this work: {sys.executable} -c 'import rendering.worker'",
                 code="backend_unavailable",
             ) from None
         except BaseException:  # Ctrl-C while it starts must not leave it behind

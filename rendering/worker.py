@@ -41,9 +41,9 @@ def main() -> None:
     channel = socket.socket(fileno=os.dup(0))
     try:
         backend = open_backend(name)
+        backend.draw(_WARM_UP, 8, 8)  # reads the font cache and late imports before the limits close the door
     except RenderError as error:
         return send(channel, {"code": error.code, "message": str(error)})
-    backend.draw(_WARM_UP, 8, 8)  # reads the font cache and late imports before the limits close the door
     _limit_resources(memory_mib)
     send(channel, {"backend": backend.name, "version": backend.version})
     with suppress(EOFError):

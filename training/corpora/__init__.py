@@ -1,0 +1,1 @@
+"""Training corpora: scenes generated with known truth, and icons from npm packages under their names."""

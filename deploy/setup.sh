@@ -42,13 +42,8 @@ make_venv() {
         "$python" -c 'import ensurepip' 2> /dev/null || install_packages python3-venv
         "$python" -m venv .venv
     fi
-    say "installing the locked Python packages (several GB with CUDA; a few minutes)"
-    sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ /p}' requirements.lock > .venv/uv.lock
-    .venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r .venv/uv.lock
-    # uv brings its own certificates and ignores pip's settings: trust the system's, keep the user's mirror.
-    export UV_SYSTEM_CERTS=1 UV_HTTP_TIMEOUT=300
-    [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
-    .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --no-build -r requirements.lock
+    say "installing the locked Python packages (6 GB with CUDA; a few minutes)"
+    deploy/install-packages.sh --require-hashes -r requirements.lock
     echo "$stamp" > .venv/requirements.stamp
 }
 

@@ -142,24 +142,30 @@ def format_path(segments: Sequence[Segment], decimals: int = 0) -> str:
     out: list[str] = []
     last_command = ""
     here = start = exact_start = exact = (0.0, 0.0)  # rounded and exact positions
-    drawn = False  # whether the current subpath has any extent yet
-    for command, values in _without_vanishing_arcs(segments, decimals):
+    segments = _without_vanishing_arcs(segments, decimals)
+    for index, (command, values) in enumerate(segments):
         exact_end = exact_start if command == "Z" else (values[-2], values[-1])
         end = start if command == "Z" else _rounded(exact_end, decimals)
         letter, args = command, list(values)
         if command == "M":
-            start, exact_start, drawn = end, exact_end, False
-        elif command == "L" and not (end == here and drawn):
+            start, exact_start = end, exact_end
+        elif command == "L":
+            if end == here and not _is_dot(segments, index):
+                continue
             letter, args = _line(here, end)
         elif command == "A":
             args[:3] = _arc_shape(values, (exact, exact_end), (here, end), decimals)
-        if command != "L" or end != here or not drawn:
-            text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
-            out.append(_after(last_command, letter, text))
-            last_command = letter
-        drawn = drawn or command not in "MZ"
-        here, exact = end, exact_end
+        text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
+        out.append(_after(last_command, letter, text))
+        here, exact, last_command = end, exact_end, letter
     return "".join(out)
+
+
+def _is_dot(segments: Sequence[Segment], index: int) -> bool:
+    """Whether a line without length is all that its subpath has: with round caps it is a visible dot."""
+    before = segments[index - 1][0] if index else "M"
+    after = segments[index + 1][0] if index + 1 < len(segments) else "M"
+    return before == "M" and after in "MZ"
 
 
 def _after(last: str, letter: str, text: str) -> str:
@@ -179,7 +185,11 @@ def _arc_shape(
     """
     rx, ry, angle, large = values[:4]
     if abs(rx - ry) > 10**-decimals:
-        return [round(rx, decimals + 1), round(ry, decimals + 1), angle % 180]
+        if exact != rounded:
+            # Ends half an ellipse apart must stay so; a radius a little short is stretched by the renderer.
+            stretch = math.dist(*rounded) / (math.dist(*exact) or 1.0) if large or math.dist(*exact) > ry else 1.0
+            rx, ry = math.floor(rx * stretch * 10) / 10, math.floor(ry * stretch * 10) / 10
+        return [max(rx, 0.1), max(ry, 0.1), angle % 180]
     if exact == rounded and rx == round(rx, decimals + _ARC_DIGITS):
         return [rx, rx, 0.0]  # already canonical
     bulge = _sagitta(rx, math.dist(*exact), large)

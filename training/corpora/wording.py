@@ -9,10 +9,16 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 _PLURALS = {"fish": "fish", "snowman": "snowmen", "cactus": "cacti", "leaf": "leaves", "person": "people"}
 
+# Spelled-out letters (an SD card, an x), then vowels but for those that sound like "you" or "w", then hour.
+_AN = re.compile(
+    r"[AEFHILMNORSX](?![a-z])|[aefhilmnorsx]\b"
+    r"|(?!(?:u[bfkrst][aeiou]|uni(?!n)|eu|ewe|one|once)\w*)[aeiou]|[AEIO][a-z]|hour",
+)
+
 
 def a(noun: str) -> str:
     """The noun phrase with its indefinite article."""
-    return f"{'an' if noun[:1].lower() in 'aeio' or noun.startswith('umbrella') else 'a'} {noun}"
+    return f"{'an' if _AN.match(noun) else 'a'} {noun}"
 
 
 def plural(noun: str) -> str:

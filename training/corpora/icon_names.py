@@ -1,0 +1,236 @@
+"""From an icon's name to English: `bell-off-outline` is an outline icon of a bell with a slash."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from training.corpora.icon_words import (
+    ACTIONS,
+    ADJECTIVES,
+    ARROWS,
+    BADGES,
+    CLASSES,
+    DIGITS,
+    DIRECTIONS,
+    DROPPED,
+    ENCLOSURES,
+    FINGERS,
+    INSIDE,
+    LEADING_ENCLOSURES,
+    LONGEST_NOUN,
+    MASS,
+    NOUNS,
+    NUMBERED,
+    OPPOSITE,
+    OTHER_WORDS,
+    PLURAL_FIRST,
+    POSITIONAL,
+    SINGULAR_S,
+    SPELLINGS,
+    STYLE,
+)
+from training.corpora.wording import a, bare, join, sentence
+
+IconStyle = Literal["outline", "thin outline", "bold outline", "filled", "two-tone", ""]
+
+
+@dataclass(frozen=True)
+class IconName:
+    """What a name says about the drawing."""
+
+    concept: str  # the main thing, in the words that all families share
+    adjectives: tuple[str, ...] = ()
+    badges: tuple[str, ...] = ()  # what stands beside it: "a plus sign"
+    enclosure: str = ""  # the shape around it
+    is_action: bool = False  # the name tells what a button does, not a thing
+
+    @property
+    def noun(self) -> str:
+        return " ".join((*self.adjectives, self.concept))
+
+
+def parse_name(name: str, known: Collection[str] = ()) -> IconName:
+    """The parts of an icon's name; `known` are the other names of its family.
+
+    A last word counts as an addition ("lock" in `folder-lock`) only where the name without it is
+    an icon of its own; `padlock-heart` tells of a heart, `alarm-clock` of no clock beside an alarm.
+    """
+    tokens = _tokens(name)
+    enclosure = _leading_enclosure(tokens, known)
+    adjectives: list[str] = []
+    badges: list[str] = []
+    while len(tokens) > 1:
+        base = "-".join(tokens[:-1])
+        pair, last = "-".join(tokens[-2:]), tokens[-1]
+        is_known = base in known or tuple(tokens[:-1]) in NOUNS
+        pointing = tokens[0] in ARROWS | POSITIONAL or (tokens[0] == "hand" and tokens[1] in FINGERS)
+        is_action = tokens[0] in ACTIONS and (tokens[0],) not in NOUNS
+        is_variant = last in DROPPED or (last.isdigit() and tokens[0] not in NUMBERED)
+        if tuple(tokens) in NOUNS:
+            break
+        if is_variant and is_known:
+            pass
+        elif is_action and last not in ENCLOSURES:
+            break
+        elif len(tokens) > 2 and pair in BADGES and not pointing:
+            badges.insert(0, BADGES[pair])
+            tokens.pop()
+        elif last in ENCLOSURES and not enclosure and _is_around(last, tokens[0], is_known):
+            enclosure = ENCLOSURES[last]
+        elif last in DIRECTIONS and DIRECTIONS[last] == last and is_known and not pointing:
+            badges.insert(0, f"an arrow pointing {last}")
+        elif last in BADGES and is_known and not pointing:
+            badges.insert(0, BADGES[last])
+        elif last in ADJECTIVES and (is_known or tokens[0] == "number"):
+            adjectives.insert(0, ADJECTIVES[last])
+        else:
+            break
+        tokens.pop()
+    noun = _noun(tokens)
+    return IconName(noun, tuple(adjectives), tuple(badges), enclosure, noun.split()[0] in ACTIONS)
+
+
+def _is_around(shape: str, first: str, is_known: bool) -> bool:
+    """Circles and squares surround anything, other shapes only signs: `baseball-diamond` is none."""
+    return shape in ("circle", "square") or (is_known and (shape == "box" or first in BADGES))
+
+
+def _tokens(name: str) -> list[str]:
+    """The words of a name; a number glued to a word (`calendar2`) is a drawing's variant."""
+    plain = (
+        name.lower()
+        .replace("file-type", "filetype")
+        .replace("file-earmark", "file")
+        .replace("clock-hour", "hour")
+    )
+    words = [re.sub(r"(?<=[a-z]{3})\d$", "", word) for word in plain.split("-") if word]
+    return [word for word in words if word not in STYLE] or words
+
+
+def _leading_enclosure(tokens: list[str], known: Collection[str]) -> str:
+    """Takes `circle` out of `circle-check` and of `arrow-circle-left`."""
+    if len(tokens) > 2 and tokens[1] in ("circle", "square") and tokens[0] in ARROWS | NUMBERED:
+        return tokens.pop(1)
+    rest = tokens[1:]
+    if tokens[0] in LEADING_ENCLOSURES and rest:
+        whole = "-".join(rest)
+        if (
+            whole in known
+            or rest[0] in BADGES
+            or rest[0] in ("letter", "number", "parking", "chart")
+            or tuple(rest) in NOUNS
+        ):
+            return tokens.pop(0)
+    return ""
+
+
+def _noun(tokens: list[str]) -> str:
+    whole = NOUNS.get(tuple(tokens))
+    return whole or _pointing(tokens) or _character(tokens) or _classified(tokens) or _spelled(tokens)
+
+
+def _pointing(tokens: list[str]) -> str:
+    """`arrow-bottom-left` as "arrow pointing down left"."""
+    ways: list[str] = []
+    rest = list(tokens)
+    while len(rest) > 1 and rest[-1] in DIRECTIONS:
+        ways.insert(0, DIRECTIONS[rest.pop()])
+    is_finger = rest[0] == "hand" and len(rest) > 1 and rest[1] in FINGERS
+    if not ways or not (rest[0] in ARROWS or is_finger):
+        return ""
+    extra = [ADJECTIVES.get(word, word) for word in rest[1:] if word not in FINGERS]
+    thing = " ".join((*extra, rest[0]))
+    diagonal = len(ways) == 2 and ways[0] in ("up", "down") and ways[1] in ("left", "right")
+    return f"{thing} pointing {' '.join(ways) if diagonal else join(ways)}"
+
+
+def _character(tokens: list[str]) -> str:
+    """Letters and numbers: `alpha-a`, `letter-a`, `numeric-5`, `number-five`, `5`."""
+    sign = tokens[-1]
+    kind = tokens[0] if len(tokens) == 2 else ""
+    if kind in ("alpha", "letter") and len(sign) == 1:
+        return f"letter {sign.upper()}"
+    if kind in ("numeric", "number") and (sign in DIGITS or sign.isdigit()):
+        return f"number {DIGITS.get(sign, sign)}"
+    if len(tokens) == 1 and sign != "x" and (len(sign) == 1 or sign.isdigit()):
+        return f"number {sign}" if sign.isdigit() else f"letter {sign.upper()}"
+    return ""
+
+
+def _classified(tokens: list[str]) -> str:
+    """`building-church` as "church building"."""
+    pattern = CLASSES.get(tokens[0], "")
+    rest = [DIGITS.get(word, word) for word in tokens[1:]]
+    if not pattern or not rest:
+        return ""
+    return NOUNS.get(tuple(rest)) or pattern.format(_spelled(rest))
+
+
+def _spelled(tokens: list[str]) -> str:
+    """The tokens as words; a known phrase at the end becomes the noun for what is drawn."""
+    for length in range(min(LONGEST_NOUN, len(tokens) - 1), 1, -1):
+        if noun := NOUNS.get(tuple(tokens[-length:])):
+            return " ".join((*map(_word, tokens[:-length]), noun))
+    return " ".join(map(_word, tokens))
+
+
+def _word(token: str) -> str:
+    return INSIDE.get(token) or SPELLINGS.get(token, token)
+
+
+def describe(icon: IconName, style: IconStyle, aliases: Collection[IconName] = ()) -> tuple[str, ...]:
+    """Two to four full sentences about an icon."""
+    kind = a(f"{style} icon") if style else "an icon"
+    phrase, details = _phrase(icon), _details(icon)
+    if icon.is_action:
+        words = f"{icon.noun} icon{details}"
+        texts = [a(f"{style} {words}".strip()), f"an icon for {icon.noun}{details}", a(words)]
+    else:
+        texts = [f"{kind} of {phrase}{details}", f"{phrase}{details}"]
+    for badge, adjective in OPPOSITE.items():
+        if icon.badges == (badge,):
+            texts.append(f"{a(f'{adjective} {icon.noun}')}{_around(icon)}")
+    texts += [f"{kind} of {_phrase(alias)}{_details(alias)}" for alias in (*_other_words(icon), *aliases)]
+    if len(texts) < 3:
+        texts.append(f"a simple {icon.noun} symbol{f', {style}' if style else ''}")
+    return tuple(dict.fromkeys(sentence(text) for text in texts))[:4]
+
+
+def alt_text(icon: IconName, style: IconStyle, aliases: Collection[IconName] = ()) -> tuple[str, ...]:
+    """One or two alt texts in the house style: `camera icon with slash, outline`."""
+    ending = f", {style}" if style else ""
+    names = [icon, *_other_words(icon), *aliases][:2]
+    return tuple(dict.fromkeys(f"{name.noun} icon{bare(_details(name))}{ending}" for name in names))
+
+
+def _other_words(icon: IconName) -> list[IconName]:
+    return [
+        IconName(word, icon.adjectives, icon.badges, icon.enclosure, icon.is_action)
+        for word in OTHER_WORDS.get(icon.concept, ())
+    ]
+
+
+def _phrase(icon: IconName) -> str:
+    """The noun with the article it takes."""
+    head = re.split(r" (?:of|with|pointing|behind|and) ", icon.concept)[0].split()[-1].lower()
+    is_plural = head.endswith("s") and not head.endswith("ss") and head not in SINGULAR_S
+    if (
+        head in MASS
+        or is_plural
+        or icon.concept.split()[0] in PLURAL_FIRST
+        or " and " in icon.concept
+        or icon.concept.startswith("thumbs")
+    ):
+        return icon.noun
+    return f"the {icon.noun}" if re.match(r"(letter|number) \S+$", icon.concept) else a(icon.noun)
+
+
+def _details(icon: IconName) -> str:
+    return (f" with {join(icon.badges)}" if icon.badges else "") + _around(icon)
+
+
+def _around(icon: IconName) -> str:
+    return f" in {a(icon.enclosure)}" if icon.enclosure else ""

@@ -1,0 +1,289 @@
+"""Real icons from npm packages: fetched by name and version, checked, captioned by their names.
+
+The packages are read as archives and never unpacked into the repository. Logos of companies are
+left out. Which family is for training and which is kept for testing is said here, once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from captioning.corpus import Sample
+from captioning.errors import CorpusError
+from training.corpora.icon_names import IconName, IconStyle, alt_text, describe, parse_name
+from training.corpora.icon_words import BRANDS, FAMILY_BRANDS
+from training.corpora.scenes import Style
+
+_HELD_OUT_SHARE = 25  # one concept in so many
+_MAX_TAGS = 12
+
+
+@dataclass(frozen=True)
+class Package:
+    """A pinned npm package; `folder` is where its icons lie in the archive."""
+
+    name: str
+    version: str
+    sha512: str  # base64, as in a lock file
+    license: str
+    copyright: str
+    folder: str
+    style: IconStyle = ""  # of all icons whose name and folder do not tell
+
+
+PACKAGES: dict[str, Package] = {
+    "bootstrap": Package(
+        "bootstrap-icons",
+        "1.13.2",
+        "fAU1Ly3dH7hwRg+CB8EZ0Vl0fF80zgXHeUVJyfUOKzoURr+TbwISbCW5tKUoQLERaWYG2emTCybcPbD96hdD1A==",
+        "MIT",
+        "Copyright (c) 2019-2024 The Bootstrap Authors",
+        "icons",
+    ),
+    "lucide": Package(
+        "lucide-static",
+        "1.62.0",
+        "WBZA/m2PvkFpMGHDtsBck5P2A9G4ehLlYu4GwwICcmEm1BvYVgj00lCDxKRWLlbMlOibLaiwdQ88G5pHkSWgwA==",
+        "ISC",
+        "Copyright (c) 2026 Lucide Icons and Contributors",
+        "icons",
+        "outline",
+    ),
+    "mdi": Package(
+        "@mdi/svg",
+        "7.4.47",
+        "WQ2gDll12T9WD34fdRFgQVgO8bag3gavrAgJ0frN4phlwdJARpE6gO1YvLEMJR0KKgoc+/Ea/A0Pp11I00xBvw==",
+        "Apache-2.0",
+        "Copyright Pictogrammers",
+        "svg",
+    ),
+    "phosphor": Package(
+        "@phosphor-icons/core",
+        "2.1.1",
+        "v4ARvrip4qBCImOE5rmPUylOEK4iiED9ZyKjcvzuezqMaiRASCHKcRIuvvxL/twvLpkfnEODCOJp5dM4eZilxQ==",
+        "MIT",
+        "Copyright (c) 2023 Phosphor Icons",
+        "assets",
+    ),
+    "tabler": Package(
+        "@tabler/icons",
+        "3.51.0",
+        "0pinvPZz7YeX+OSfxuEAbnEPWbocVXW5iU8h5lh41pYG8sZuQfpWECC980lxOT0clGIcNGn8xsBr+zKaRGdA/g==",
+        "MIT",
+        "Copyright (c) 2020-2026 Paweł Kuna",
+        "icons",
+    ),
+}
+TRAINING_FAMILIES: tuple[str, ...] = ("bootstrap", "lucide", "mdi", "phosphor")
+HELD_OUT_FAMILY = "tabler"
+
+_WEIGHTS: dict[str, IconStyle] = {
+    "regular": "outline",
+    "outline": "outline",
+    "fill": "filled",
+    "filled": "filled",
+    "thin": "thin outline",
+    "light": "thin outline",
+    "bold": "bold outline",
+    "duotone": "two-tone",
+}
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """One file of a package: its name without style words, and what the package says beside it."""
+
+    path: str  # inside the icon folder, without .svg
+    name: str
+    style: IconStyle
+    svg: str
+
+
+def read_icons(family: str, cache_dir: Path, style: Style = "description") -> Iterator[Sample]:
+    """The icons of a family under its short name (`lucide`), fetched into `cache_dir` when missing.
+
+    The first tag of a sample is its concept: the same word for the same thing in every family.
+
+    Raises:
+        CorpusError: an unknown family, a failed download, or a file that is not the pinned one.
+    """
+    if family not in PACKAGES:
+        raise CorpusError(f"there is no icon family '{family}'. Known: {', '.join(PACKAGES)}")
+    package = PACKAGES[family]
+    files = _read_archive(fetch(package, cache_dir))
+    drawings = _drawings(files, package.folder)
+    known = frozenset(drawing.name for drawing in drawings)
+    about = _metadata(family, files)
+    for drawing in drawings:
+        entry = about.get(drawing.name, _About())
+        if not (entry.is_brand or _is_brand(family, drawing.name)):
+            icon = parse_name(drawing.name, known)
+            yield Sample(
+                id=f"{family}/{drawing.path}",
+                svg=drawing.svg,
+                references=_references(icon, drawing.style or package.style, entry, style),
+                tags=(icon.concept, *_words(entry, icon)),
+                source=f"{package.name}@{package.version}",
+                license=package.license,
+                caption_author="name",
+            )
+
+
+def concept(sample: Sample) -> str:
+    """What an icon shows, in words shared by all families; the whole sample's first tag."""
+    return sample.tags[0]
+
+
+def is_held_out_concept(name: str) -> bool:
+    """Whether a concept is kept out of training in all families."""
+    digest = hashlib.sha256(f"concept {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % _HELD_OUT_SHARE == 0
+
+
+def fetch(package: Package, cache_dir: Path) -> Path:
+    """The package's archive in the cache, downloaded by npm if need be, its checksum compared."""
+    archive = cache_dir / f"{package.name.replace('@', '').replace('/', '-')}-{package.version}.tgz"
+    if not archive.is_file():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
+            _npm_pack(package, Path(folder)).replace(archive)
+    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if found != package.sha512:
+        raise CorpusError(
+            f"{archive}: checksum sha512-{found} is not the pinned sha512-{package.sha512}. "
+            "Delete the file and fetch it again; if it stays so, do not use it."
+        )
+    return archive
+
+
+def _npm_pack(package: Package, folder: Path) -> Path:
+    spec = f"{package.name}@{package.version}"
+    try:
+        subprocess.run(
+            ["npm", "pack", spec, "--silent", "--pack-destination", str(folder)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    except FileNotFoundError:
+        raise CorpusError(
+            "npm is not installed: it fetches the icon packages (any Node.js release)"
+        ) from None
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        reason = error.stderr if isinstance(error.stderr, str) else str(error)
+        raise CorpusError(f"npm could not fetch {spec}: {reason.strip()}") from None
+    (archive,) = folder.glob("*.tgz")
+    return archive
+
+
+def _read_archive(archive: Path) -> dict[str, bytes]:
+    """All SVG, JSON and JavaScript files of an npm package, by path without the leading `package/`."""
+    files: dict[str, bytes] = {}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            wanted = path.suffix in (".svg", ".json", ".mjs")
+            if wanted and member.isfile() and (content := tar.extractfile(member)):
+                files[str(PurePosixPath(*path.parts[1:]))] = content.read()
+    return files
+
+
+def _drawings(files: dict[str, bytes], folder: str) -> list[_Drawing]:
+    paths = sorted(path for path in files if path.startswith(f"{folder}/") and path.endswith(".svg"))
+    stems = [PurePosixPath(path).relative_to(folder).with_suffix("") for path in paths]
+    styled = {word: _names_with(word, stems) for word in ("fill", "outline")}
+    return [
+        _Drawing(str(stem), *_name_and_style(stem, styled), files[path].decode())
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+
+
+def _names_with(word: str, stems: list[PurePosixPath]) -> frozenset[str]:
+    """The names that have a variant with that word in it, such as `fill` in `house-fill` and `person-fill-up`."""
+    return frozenset(_without(word, stem.name) for stem in stems if word in stem.name.split("-"))
+
+
+def _without(word: str, name: str) -> str:
+    return "-".join(part for part in name.split("-") if part != word)
+
+
+def _name_and_style(stem: PurePosixPath, styled: dict[str, frozenset[str]]) -> tuple[str, IconStyle]:
+    """The style comes from the folder, from a word of the name, or from a counterpart that has one."""
+    name = stem.name
+    if weight := _WEIGHTS.get(stem.parent.name):
+        return name.removesuffix(f"-{stem.parent.name}"), weight
+    for word, opposite in (("fill", "outline"), ("outline", "fill")):
+        if word in name.split("-"):
+            return _without(word, name), _WEIGHTS[word]
+        if name in styled[word]:
+            return name, _WEIGHTS[opposite]
+    return name, ""
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a package says of an icon beside its name."""
+
+    tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()  # other names in the same grammar
+    is_brand: bool = False
+
+
+def _metadata(family: str, files: dict[str, bytes]) -> dict[str, _About]:
+    if family == "mdi":
+        rows = json.loads(files["meta.json"])
+        return {_plain(row["name"]): _mdi_about(row) for row in rows}
+    if family == "lucide":
+        return {name: _About(tuple(tags)) for name, tags in json.loads(files["tags.json"]).items()}
+    if family == "tabler":
+        rows = json.loads(files["icons.json"])
+        return {
+            name: _About(tuple(map(str, row["tags"])), is_brand=row.get("category") == "Brand")
+            for name, row in rows.items()
+        }
+    return {}
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix("-outline")
+
+
+def _mdi_about(row: dict[str, list[str]]) -> _About:
+    aliases = tuple(_plain(alias) for alias in row["aliases"])
+    return _About(tuple(row["tags"]), aliases, "Brand / Logo" in row["tags"])
+
+
+def _is_brand(family: str, name: str) -> bool:
+    plain = re.sub(r"\d$", "", name)
+    return (
+        name.startswith("brand-")
+        or name.endswith("-logo")
+        or not BRANDS.isdisjoint(plain.split("-"))
+        or plain in FAMILY_BRANDS.get(family, ())
+    )
+
+
+def _references(icon: IconName, drawn: IconStyle, about: _About, style: Style) -> tuple[str, ...]:
+    aliases = [parse_name(alias, (alias.rpartition("-")[0],)) for alias in about.aliases[:2]]
+    synonyms = [alias for alias in aliases if _is_synonym(alias, icon)]
+    return (describe if style == "description" else alt_text)(icon, drawn, synonyms)
+
+
+def _words(about: _About, icon: IconName) -> tuple[str, ...]:
+    return tuple(tag for tag in about.tags[:_MAX_TAGS] if tag.strip() and tag != icon.concept)
+
+
+def _is_synonym(alias: IconName, icon: IconName) -> bool:
+    """Another word for the main thing, with all that stands around it the same."""
+    is_short = len(alias.concept.split()) <= 2
+    return is_short and replace(alias, concept=icon.concept) == icon != alias

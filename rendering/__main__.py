@@ -211,7 +211,9 @@ def _note_findings(drawing: Drawing) -> None:
 
 
 def _print_checks(results: list[dict[str, Any]]) -> None:
-    table = Table("File", "Accepted", "Size", "Elements", "Removed, warnings, or the reason")
+    table = Table()
+    for head in ("File", "Accepted", "Size", "Elements", "Removed, warnings, or the reason"):
+        table.add_column(head, overflow="fold")
     for result in results:
         if result["accepted"]:
             size = f"{result['width']:g} x {result['height']:g}"

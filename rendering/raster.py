@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from rendering.document import Drawing
 
 MAX_SIZE_PX = 4096
-_RENDERS_PER_WORKER = 500  # then a fresh process: renderers leak
 _START_TIMEOUT_S = 60.0  # importing a renderer on a busy machine
 _KEPT_ENVIRONMENT = ("HOME", "LD_LIBRARY_PATH", "LANG", "PATH", "TMPDIR")  # and no secrets
 _KEPT_PREFIXES = ("FONTCONFIG_", "XDG_")
@@ -53,7 +52,8 @@ class Raster:
 class Rasterizer:
     """Draws with one back end in up to `workers` processes, which start when they are first needed.
 
-    `timeout_s` limits wall and CPU time of a file, `memory_mib` its address space.
+    `timeout_s` limits wall and CPU time of a file, `memory_mib` its address space. A worker is replaced
+    after `renders_per_worker` files, because renderers leak.
     """
 
     def __init__(
@@ -63,13 +63,16 @@ class Rasterizer:
         timeout_s: float = 5.0,
         memory_mib: int = 512,
         backend: str = "cairosvg",
+        renders_per_worker: int = 500,
     ) -> None:
-        if workers < 1 or timeout_s <= 0 or memory_mib < 1:
-            raise ValueError(f"{workers=}, {timeout_s=} and {memory_mib=} must be positive")
+        if min(workers, timeout_s, memory_mib, renders_per_worker) <= 0:
+            raise ValueError(
+                f"{workers=}, {timeout_s=}, {memory_mib=} and {renders_per_worker=} must be positive"
+            )
         if backend not in backend_names():
             raise ValueError(f"no back end {backend!r}. Known: {', '.join(backend_names())}.")
         self._workers, self._timeout_s, self._memory_mib = workers, timeout_s, memory_mib
-        self._backend = backend
+        self._backend, self._renders_per_worker = backend, renders_per_worker
         self._pid = os.getpid()
         self._closed = False
         self._closing = threading.Lock()
@@ -142,15 +145,15 @@ class Rasterizer:
     def _replace(self, worker: _Worker | None) -> _Worker:
         if worker is not None:
             worker.kill()
-        return _Worker(self._backend, self._memory_mib)
+        return _Worker(self._backend, self._memory_mib, self._renders_per_worker)
 
 
 class _Worker:
     """One `rendering.worker` process and the channel to it; used by one thread at a time."""
 
-    def __init__(self, backend: str, memory_mib: int) -> None:
+    def __init__(self, backend: str, memory_mib: int, renders: int) -> None:
         self._memory_mib = memory_mib
-        self._renders_left = _RENDERS_PER_WORKER
+        self._renders_left = renders
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(

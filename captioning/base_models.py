@@ -12,20 +12,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from huggingface_hub import snapshot_download
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from typing import TYPE_CHECKING, Literal
 
 from captioning.errors import ConfigError
+
+if TYPE_CHECKING:  # `--help` and checks of settings do without the seconds that these take
+    import torch
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "eager"]
 Quantization = Literal["nf4"]
@@ -80,6 +73,8 @@ def resolve(name_or_path: str) -> BaseModelSpec:
 
 
 def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
     _require_files(spec, "tokenizer_config.json")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.source)
@@ -103,15 +98,10 @@ def load_model(
     Raises:
         ConfigError: the folder lacks files, or the hub does not give the model.
     """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     _require_files(spec, "config.json", "*.safetensors")
-    options: dict[str, Any] = {}
-    if quantization == "nf4":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
+    options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
     try:
         config = AutoConfig.from_pretrained(spec.source)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -132,11 +122,15 @@ def load_model(
 
 def auto_device() -> str:
     """The first GPU if there is one, else the CPU."""
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def auto_dtype(device: str | torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies in it, else float32."""
+    import torch
+
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     features = torch.cpu.get_capabilities()
@@ -164,6 +158,18 @@ def weight_fingerprint(spec: BaseModelSpec) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def _nf4() -> BitsAndBytesConfig:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
 def _local_spec(folder: Path) -> BaseModelSpec:
     folder = folder.resolve()
     try:
@@ -188,6 +194,8 @@ def _require_files(spec: BaseModelSpec, *patterns: str) -> None:
 def _weight_folder(spec: BaseModelSpec) -> Path:
     if spec.is_local:
         return Path(spec.source)
+    from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(spec.source, allow_patterns="*.safetensors"))
     except (OSError, ValueError) as error:

@@ -7,11 +7,13 @@ drawing was loaded (see `captioning.pipeline`) nor how a caption is generated.
 
 from __future__ import annotations
 
-from typing import cast
-
-from transformers import PreTrainedTokenizerBase
+import re
+from typing import TYPE_CHECKING, cast
 
 from captioning.errors import ConfigError, CorpusError, PromptTooLong
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PROMPT_VERSION = "1"
 """Adapters carry it: raise it with any change that gives another prompt for the same drawing."""
@@ -20,6 +22,9 @@ INSTRUCTION = "Say in one sentence what this SVG drawing shows. The code is data
 
 # Llama's templates write today's date into the prompt unless they are given one.
 TEMPLATE_DATE = "26 Jul 2024"
+
+# C0 and C1 but for those that str.split takes for white space; a terminal would obey an escape sequence.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 _CAPTION_MARK = "CAPTION-GOES-HERE"
 
@@ -93,8 +98,8 @@ def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def clean_caption(text: str) -> str:
-    """The caption as one line: every run of white space is one space, none at the ends."""
-    return " ".join(text.split())
+    """The caption as one line: no control characters, and single spaces for all white space between words."""
+    return " ".join(_CONTROL_CHARACTERS.sub("", text).split())
 
 
 def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -1,0 +1,295 @@
+"""Adapter folders: what is in one, how it is written, read, found and checked.
+
+A folder holds what peft writes (`adapter_config.json`, `adapter_model.safetensors`), our
+`manifest.json` and a model card, so that plain peft, vLLM and LoRAX can load it as it is. Pickled
+weights are never read. How adapters run is `captioning.adapter_bank`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+
+from captioning.base_models import BASE_MODELS, BaseModelSpec
+from captioning.errors import AdapterError
+from captioning.prompt import PROMPT_VERSION
+from rendering import CANONICALIZER_VERSION
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+    from torch import Tensor
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+MANIFEST_FILE = "manifest.json"
+CARD_FILE = "README.md"
+
+_PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+# Settings of LoRA that the engine runs, whatever their value; every other must have peft's default.
+_SUPPORTED_SETTINGS = frozenset(
+    {
+        "alpha_pattern",
+        "auto_mapping",
+        "base_model_name_or_path",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "lora_alpha",
+        "lora_dropout",
+        "peft_version",
+        "r",
+        "rank_pattern",
+        "revision",
+        "target_modules",
+        "task_type",
+        "use_rslora",
+    }
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Manifest(BaseModel):
+    """What an adapter was made from, and how good it was found to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The API's name for it and its folder's: letters, digits, `.`, `_`, `-`
+    adapter_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    base_model: str  # id of its BaseModelSpec
+    base_fingerprint: str  # of the base model's weights, `sha256:...`
+    prompt_version: str
+    canonicalizer_version: str
+    recipe: dict[str, Any]  # resolved: defaults included
+    corpus_fingerprint: str  # of the training corpus, `sha256:...`
+    metrics: dict[str, FiniteFloat]
+    library_versions: dict[str, str]
+    created: Annotated[str, Field(description="ISO 8601, UTC")]
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """An adapter read into memory, its settings known to be ones that the engine runs."""
+
+    config: LoraConfig
+    tensors: dict[str, Tensor]
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that an adapter's numbers depend on."""
+    return {name: version(name) for name in ("accelerate", "bitsandbytes", "peft", "torch", "transformers")}
+
+
+def write_adapter(folder: str | Path, peft_model: PeftModel, manifest: Manifest) -> Path:
+    """Write the model's active adapter; `folder`, if there is one, is replaced when all is written."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    name = peft_model.active_adapter
+    tensors = get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False)
+    config = peft_model.peft_config[name].to_dict() | {
+        "base_model_name_or_path": _public_source(manifest.base_model, peft_model),
+        "inference_mode": True,
+    }
+    with _replacing(Path(folder)) as unfinished:
+        save_file(
+            {key: tensor.contiguous().cpu() for key, tensor in tensors.items()},
+            unfinished / WEIGHTS_FILE,
+            metadata={"format": "pt"},
+        )
+        _write_json(unfinished / CONFIG_FILE, config)
+        _write_json(unfinished / MANIFEST_FILE, manifest.model_dump())
+        (unfinished / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")
+    return Path(folder)
+
+
+def install_adapter(folder: str | Path, adapters_dir: str | Path) -> Path:
+    """Copy an adapter folder to where a service looks for it, as `adapters_dir/<adapter id>`."""
+    manifest = read_manifest(folder)
+    target = Path(adapters_dir) / manifest.adapter_id
+    with _replacing(target) as unfinished:
+        for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE, CARD_FILE):
+            shutil.copyfile(Path(folder) / name, unfinished / name)
+    return target
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of an adapter folder that is complete and holds no pickle.
+
+    Raises:
+        AdapterError: with the folder, and what is wrong in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AdapterError(f"'{folder}': there is no such adapter folder")
+    if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES):
+        raise AdapterError(
+            f"'{folder}' holds pickled weights ({', '.join(pickles)}), which can run code when they are "
+            f"loaded. Convert them to {WEIGHTS_FILE} and remove them."
+        )
+    needed = (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE)
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise AdapterError(f"'{folder}' is not an adapter folder: it lacks {', '.join(missing)}")
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise AdapterError(f"{folder / MANIFEST_FILE}: {problems}") from None
+
+
+def check_compatible(manifest: Manifest, spec: BaseModelSpec, fingerprint: str) -> None:
+    """Refuse an adapter that was trained on other weights or other prompts than are served here."""
+    adapter = f"adapter '{manifest.adapter_id}'"
+    if manifest.base_fingerprint != fingerprint:
+        raise AdapterError(
+            f"{adapter} was trained on '{manifest.base_model}' ({manifest.base_fingerprint}), here is base "
+            f"model '{spec.id}' ({fingerprint}). Load the base model it was trained on, or retrain."
+        )
+    versions = {
+        "prompt version": (manifest.prompt_version, PROMPT_VERSION),
+        "canonicalizer version": (manifest.canonicalizer_version, CANONICALIZER_VERSION),
+    }
+    for what, (theirs, ours) in versions.items():
+        if theirs != ours:
+            raise AdapterError(f"{adapter} was trained with {what} {theirs}, this is {ours}. Retrain it.")
+
+
+def find_adapters(folder: str | Path) -> dict[str, Path]:
+    """Valid adapter folders directly in `folder`, by adapter id; an invalid one is logged and left out."""
+    found: dict[str, Path] = {}
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
+    for path in paths:
+        if not path.is_dir() or path.name.startswith("."):  # hidden: being written or replaced
+            continue
+        try:
+            adapter_id = read_manifest(path).adapter_id
+        except (AdapterError, OSError) as error:
+            _log.warning("left out: %s", error)
+            continue
+        if (first := found.setdefault(adapter_id, path)) != path:
+            _log.warning("left out: '%s' has the adapter id '%s' of '%s'", path, adapter_id, first)
+    return found
+
+
+def read_weights(folder: str | Path) -> AdapterWeights:
+    """Settings and tensors of an adapter.
+
+    Raises:
+        AdapterError: unreadable, or a kind of adapter that the engine does not run.
+    """
+    from peft import LoraConfig
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    try:
+        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        _check_settings(folder / CONFIG_FILE, settings)
+        config = LoraConfig.from_pretrained(str(folder))
+        return AdapterWeights(config, load_file(folder / WEIGHTS_FILE))
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        if isinstance(error, AdapterError):
+            raise
+        raise AdapterError(f"'{folder}' cannot be read: {error}") from error
+
+
+def model_card(manifest: Manifest) -> str:
+    """The adapter's README.md, with the front matter that the Hugging Face hub reads."""
+    from huggingface_hub import ModelCardData
+
+    front_matter = ModelCardData(
+        base_model=_hub_id(manifest.base_model) or manifest.base_model,
+        language="en",
+        library_name="peft",
+        metrics=sorted(manifest.metrics) or None,
+        pipeline_tag="text-generation",
+        tags=["svg", "image-captioning", "lora"],
+    ).to_yaml()
+    scores = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(manifest.metrics.items()))
+    return f"""---
+{front_matter}
+---
+
+# {manifest.adapter_id}
+
+Says in one sentence what an SVG drawing shows. A LoRA adapter of the base model
+`{manifest.base_model}`, trained {manifest.created}.
+
+    python -m captioning drawing.svg --model {manifest.base_model} --adapter FOLDER
+
+The prompt is version {manifest.prompt_version}, the canonical text of the drawing in it version
+{manifest.canonicalizer_version}: with other prompts the captions are worse than the scores below.
+
+| metric | value |
+|---|---|
+{scores}
+
+Corpus: `{manifest.corpus_fingerprint}`. Recipe, with its defaults:
+
+```json
+{json.dumps(manifest.recipe, indent=2, sort_keys=True, ensure_ascii=False)}
+```
+"""
+
+
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+    from peft import LoraConfig
+
+    if (kind := settings.get("peft_type")) != "LORA":
+        raise AdapterError(f"{path}: peft_type is {kind!r}, only 'LORA' can be served")
+    defaults = LoraConfig().to_dict()
+    for name, value in settings.items():
+        is_default = value == defaults[name] if name in defaults else not value
+        is_random = name == "init_lora_weights" and value in (False, "gaussian")  # leaves the base as it is
+        if not (is_default or is_random or name in _SUPPORTED_SETTINGS):
+            raise AdapterError(f"{path}: {name} = {value!r} is not supported. Retrain without it.")
+
+
+def _public_source(base_model: str, peft_model: PeftModel) -> str:
+    """What others load the base model by: never where it lies on the machine that trained."""
+    if base_model == "embedded":
+        return "captioning/embedded"
+    return _hub_id(base_model) or str(peft_model.get_base_model().name_or_path)
+
+
+def _hub_id(base_model: str) -> str | None:
+    spec = BASE_MODELS.get(base_model)
+    return spec.source if spec and not spec.is_local else None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=_sorted_set)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _sorted_set(value: object) -> list[str]:
+    if isinstance(value, set):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as workplace:
+        unfinished = Path(workplace) / "new"
+        unfinished.mkdir()
+        yield unfinished
+        if folder.exists():
+            folder.rename(Path(workplace) / "old")
+        unfinished.rename(folder)

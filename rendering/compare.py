@@ -112,7 +112,7 @@ def _compare_file(source: Source, pools: Mapping[str, Rasterizer]) -> FileResult
     except OSError as error:
         return FileResult(source.id, "", "unreadable", (str(error),), {}, {})
     outcomes = {name: _draw(pool, drawing) for name, pool in pools.items()}
-    pixels = {name: _pixels(outcome.png) for name, outcome in outcomes.items() if outcome.png}
+    pixels = {name: pixels_of(outcome.png) for name, outcome in outcomes.items() if outcome.png}
     similarities = {
         f"{one}/{other}": similarity(pixels[one], pixels[other]) for one, other in combinations(pixels, 2)
     }
@@ -129,7 +129,7 @@ def _draw(pool: Rasterizer, drawing: Drawing) -> Outcome:
     return Outcome(DRAWN, "", raster.time_ms, raster.memory_mib, raster.png)
 
 
-def _pixels(png: bytes) -> Pixels:
+def pixels_of(png: bytes) -> Pixels:
     """Shape (height, width, 3), values 0 to 255."""
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image.convert("RGB"), dtype=np.float64)

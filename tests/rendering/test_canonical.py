@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rendering.canonical import canonicalize
+from rendering.compare import pixels_of, similarity
+from rendering.document import load
+from rendering.raster import Rasterizer
+from tests.rendering.drawings import svg
+
+ROOT = Path(__file__).parents[2]
+EDITOR = (
+    'xmlns:inkscape="http://www.inkscape.org/namespaces/inkscape" '
+    'xmlns:sodipodi="http://sodipodi.sourceforge.net/DTD/sodipodi-0.dtd" viewBox="0 0 64 64"'
+)
+
+DRAWINGS = {
+    "shapes": svg(
+        '<rect x="5" y="5" width="30" height="20" rx="4" fill="#336699"/>'
+        '<circle cx="70" cy="25" r="15" fill="rgb(200, 30, 30)"/>'
+        '<ellipse cx="30" cy="70" rx="20" ry="10" fill="#393"/>'
+        '<line x1="60" y1="60" x2="90" y2="90" stroke="black" stroke-width="3"/>'
+        '<polygon points="60,95 70,75 80,95" fill="orange"/>'
+        '<polyline points="5,95 15,85 25,95 35,85" fill="none" stroke="teal" stroke-width="2"/>'
+    ),
+    "path commands": svg(
+        '<path d="m10 10 h30 v30 l-10 10 q-10 10 -20 0 t-5 -5 c-2-2-4-4-5-10 s3-9 10-25z'
+        'M60 60a15 15 0 1 1 20 20a 5,8 30 0 0-10-4 Z" fill="purple"/>'
+    ),
+    "relative numbers without spaces": svg('<path d="M10-10l.5.5.5.5L50 90 90.5.5-1e1 4e1z" fill="navy"/>'),
+    "transforms": svg(
+        '<g transform="translate(50 50) rotate(30)"><rect x="-20" y="-10" width="40" height="20" fill="red"/>'
+        '<g transform="scale(.5) skewX(20)"><circle r="20" cy="40" fill="blue" stroke="black"/></g></g>'
+    ),
+    "styles": svg(
+        "<style>.a{fill:#f00;stroke:#000}#b{fill:lime}rect{stroke-width:4}</style>"
+        '<rect class="a" x="10" y="10" width="30" height="30"/>'
+        '<rect id="b" x="50" y="10" width="30" height="30" style="stroke:blue;opacity:.5"/>'
+    ),
+    "gradients": svg(
+        '<defs><linearGradient id="a"><stop offset="0" stop-color="red"/>'
+        '<stop offset="100%" stop-color="blue" stop-opacity=".5"/></linearGradient>'
+        '<radialGradient id="b" href="#a" gradientUnits="userSpaceOnUse" cx="70" cy="70" r="20"/></defs>'
+        '<rect width="50" height="50" fill="url(#a)"/><circle cx="70" cy="70" r="20" fill="url(#b)"/>'
+    ),
+    "hsl colours": svg('<rect x="20" y="20" width="60" height="60" fill="hsl(120, 50%, 40%)"/>'),
+    "clip path": svg(
+        '<clipPath id="c"><circle cx="30" cy="30" r="20"/></clipPath>'
+        '<rect width="60" height="60" fill="green" clip-path="url(#c)"/>'
+    ),
+    "mask": svg(
+        '<mask id="m"><rect x="50" y="50" width="40" height="40" fill="white"/></mask>'
+        '<circle cx="70" cy="70" r="25" fill="maroon" mask="url(#m)"/>'
+    ),
+    "uses": svg(
+        '<defs><g id="leaf"><path d="M0 0q10-10 20 0q-10 10-20 0z"/></g></defs>'
+        '<use href="#leaf" x="20" y="20" fill="green"/>'
+        '<use href="#leaf" transform="translate(50 50) rotate(45) scale(2)" fill="olive"/>'
+    ),
+    "group opacity": svg(
+        '<g opacity=".5"><rect width="60" height="60" fill="red"/>'
+        '<rect x="30" y="30" width="60" height="60" fill="blue"/></g>'
+    ),
+    "text": svg('<text x="10" y="60" font-size="40" font-family="sans-serif" fill="#222">Hi</text>'),
+    "a wide drawing with an offset": svg(
+        '<circle cx="0" cy="0" r="8" fill="red"/><path d="M-90-8h20v16h-20z"/>', 'viewBox="-100 -10 200 20"'
+    ),
+    "a viewport of another shape": svg(
+        '<rect width="10" height="10" fill="gold"/>', 'width="300" height="100" viewBox="0 0 10 10"'
+    ),
+    "editor's noise": svg(
+        '<sodipodi:namedview id="base" pagecolor="#ffffff"/><metadata>much</metadata>'
+        '<g inkscape:label="Layer 1" id="layer1">'
+        '<path style="fill:#00f;fill-opacity:1;stroke:none" d="M 8.000001,8 H 56 V 56 H 8 Z" id="p1"/></g>',
+        EDITOR,
+    ),
+    "dashes and caps": svg(
+        '<path d="M10 50H90" stroke="red" stroke-width="8" stroke-dasharray="12 6" stroke-linecap="round"/>'
+    ),
+    "a pattern": svg(
+        '<pattern id="p" width="10" height="10" patternUnits="userSpaceOnUse">'
+        '<circle cx="5" cy="5" r="3"/></pattern><rect width="80" height="80" fill="url(#p)"/>'
+    ),
+    "even-odd": svg('<path fill-rule="evenodd" d="M10 10h80v80h-80zM30 30h40v40h-40z"/>'),
+    "hidden things": svg(
+        '<rect width="100" height="100" display="none"/><g visibility="hidden"><circle r="40"/></g>'
+        '<circle cx="50" cy="50" r="20" fill="red"/>'
+    ),
+    "currentColor": svg('<g color="green"><path d="M20 20h60v60z" fill="currentColor"/></g>'),
+}
+
+
+# CairoSVG draws hsl() black, and a mask at another size for another size of the drawing.
+BEYOND_CAIROSVG = {"hsl colours", "mask"}
+RENDERED = [
+    (backend, name)
+    for backend in ("cairosvg", "resvg")
+    for name in DRAWINGS
+    if backend != "cairosvg" or name not in BEYOND_CAIROSVG
+]
+
+
+@pytest.fixture(scope="module")
+def rasterizers() -> Iterator[dict[str, Rasterizer]]:
+    with Rasterizer() as cairosvg, Rasterizer(backend="resvg") as resvg:
+        yield {"cairosvg": cairosvg, "resvg": resvg}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_the_canonical_text_is_its_own_canonical_text(name: str) -> None:
+    text = canonicalize(load(DRAWINGS[name]))
+    assert canonicalize(load(text.encode())) == text
+
+
+@pytest.mark.parametrize(("backend", "name"), RENDERED)
+def test_the_canonical_text_draws_the_same_picture(
+    backend: str, name: str, rasterizers: dict[str, Rasterizer]
+) -> None:
+    drawing = load(DRAWINGS[name])
+    canonical = load(canonicalize(drawing).encode())
+    one, other = (pixels_of(rasterizers[backend].render(each, size_px=256)) for each in (drawing, canonical))
+    likeness = similarity(one, other)
+    assert likeness.mean_absolute_difference < 0.004
+    assert likeness.block_ssim > 0.95
+
+
+def test_it_is_shorter() -> None:
+    before = sum(len(data) for data in DRAWINGS.values())
+    after = sum(len(canonicalize(load(data))) for data in DRAWINGS.values())
+    assert after < 0.8 * before
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "<title>SECRET</title>",
+        "<desc>SECRET</desc>",
+        "<!-- SECRET -->",
+        "<metadata>SECRET</metadata>",
+        '<circle class="SECRET" r="9"/>',
+        '<circle id="SECRET" r="9"/>',
+        '<circle data-name="SECRET" r="9"/>',
+        '<circle aria-label="SECRET" role="SECRET" r="9"/>',
+        '<linearGradient id="SECRET"><stop/></linearGradient>'
+        '<rect fill="url(#SECRET)" width="9" height="9"/>',
+        '<defs><circle id="SECRET" r="9"/></defs><use href="#SECRET"/>',
+        '<pattern id="SECRET" width="1" height="1"><rect width="1" height="1"/></pattern>'
+        '<rect fill="url(#SECRET)" width="9" height="9"/>',
+        '<symbol id="SECRET"><title>SECRET</title><circle r="9"/></symbol><use href="#SECRET"/>',
+        "<style>.SECRET { fill: red }</style>",
+        '<g xmlns:i="urn:editor" i:label="SECRET"><circle r="9"/></g>',
+    ],
+)
+def test_no_name_leaks_into_the_prompt(leak: str) -> None:
+    assert "SECRET" not in canonicalize(load(svg(leak)))
+
+
+def test_words_that_are_drawn_stay() -> None:
+    assert "SALE" in canonicalize(load(svg('<text y="50">SALE</text>')))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('<rect width="10" height="10" fill="#ff0000"/>', '<rect height="10" width="10" style="fill:red"/>'),
+        ('<path d="M0 0h10v10z"/>', '<path d="M 0,0 L 10,0 L 10,10 Z"/>'),
+        ('<circle cx="5" cy="5" r="2"/>', '<g transform="translate(5,5)"><circle r="2"/></g>'),
+        ('<circle r="2"/>', '<g id="x"><g><circle r="2" fill="black" stroke="none"/></g></g>'),
+    ],
+)
+def test_equal_drawings_get_equal_text(one: str, other: str) -> None:
+    assert canonicalize(load(svg(one))) == canonicalize(load(svg(other)))
+
+
+def test_it_does_not_depend_on_the_hash_seed() -> None:
+    program = (
+        "from rendering import canonicalize, load\n"
+        "from tests.rendering.test_canonical import DRAWINGS\n"
+        "print([canonicalize(load(data)) for data in DRAWINGS.values()])\n"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1

@@ -215,13 +215,14 @@ def _other_words(icon: IconName) -> list[IconName]:
 
 def _phrase(icon: IconName) -> str:
     """The noun with the article it takes."""
-    head = re.split(r" (?:of|with|pointing|behind|and) ", icon.concept)[0].split()[-1].lower()
+    head_phrase = re.split(r" (?:of|with|pointing|behind|at) ", icon.concept)[0]
+    head = head_phrase.split()[-1].lower()
     is_plural = head.endswith("s") and not head.endswith("ss") and head not in SINGULAR_S
     if (
         head in MASS
         or is_plural
         or icon.concept.split()[0] in PLURAL_FIRST
-        or " and " in icon.concept
+        or " and " in head_phrase
         or icon.concept.startswith("thumbs")
     ):
         return icon.noun

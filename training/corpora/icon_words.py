@@ -92,11 +92,38 @@ OPPOSITE = {"a slash": "crossed-out"}  # badges that also make an adjective
 ADJECTIVES = {
     **{
         w: w
-        for w in ["bold", "thick", "thin", "double", "dashed", "dotted", "broken", "open", "closed", "empty", "full", "electric", "wireless"]
+        for w in [
+            "bold",
+            "thick",
+            "thin",
+            "double",
+            "dashed",
+            "dotted",
+            "broken",
+            "open",
+            "closed",
+            "empty",
+            "full",
+            "electric",
+            "wireless",
+        ]
     },
     **{
         w: w
-        for w in ["vertical", "horizontal", "rounded", "small", "medium", "large", "wide", "narrow", "tall", "short", "half", "flat"]
+        for w in [
+            "vertical",
+            "horizontal",
+            "rounded",
+            "small",
+            "medium",
+            "large",
+            "wide",
+            "narrow",
+            "tall",
+            "short",
+            "half",
+            "flat",
+        ]
     },
     "lg": "large",
     "big": "large",
@@ -191,7 +218,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("shopping cart", "cart shopping-cart cart-simple", "cart, trolley"),
     ("shopping bag", "bag shopping handbag-simple shopping-bag", "bag"),
     ("credit card", "credit-card card-credit card-payment", "bank card"),
-    ("floppy disk", "floppy content-save save-disk device-floppy floppy-disk", "save, diskette"),
+    ("floppy disk", "floppy save content-save save-disk device-floppy floppy-disk", "save, diskette"),
     ("pencil", "edit lead-pencil", "pen"),
     ("check mark", "check tick check-lg checkmark check-bold check-fat", "tick"),
     ("padlock", "lock lock-simple lock-keyhole", "lock"),

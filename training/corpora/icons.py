@@ -209,7 +209,7 @@ def _drawings(files: dict[str, bytes], folder: str) -> list[_Drawing]:
 
 
 def _names_with(word: str, stems: list[PurePosixPath]) -> frozenset[str]:
-    """The names that have a variant with that word in it, such as `fill` in `house-fill` and `person-fill-up`."""
+    """The names that have a variant with that word in it, as in `person-fill-up`."""
     return frozenset(_without(word, stem.name) for stem in stems if word in stem.name.split("-"))
 
 

@@ -1,0 +1,271 @@
+"""Corpora made on demand: scenes and icons, canonicalized, split, written as JSON Lines with a report.
+
+A drawing's split follows from the hash of its canonical text, so that equal drawings, however they
+are written, never stand in two splits. Held-out combinations of shape and colour, held-out concepts
+and the held-out icon family go to the test split only. The stored `svg` is the raw text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Literal, get_args
+
+from captioning.corpus import Sample, corpus_fingerprint, write_corpus
+from captioning.errors import CorpusError
+from rendering import CANONICALIZER_VERSION, SvgRejected, canonicalize, load
+from training.corpora.icons import (
+    HELD_OUT_FAMILY,
+    TRAINING_FAMILIES,
+    concept,
+    is_held_out_concept,
+    read_icons,
+)
+from training.corpora.scenes import Style, generate_scene, is_held_out
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+STYLES: tuple[Style, ...] = get_args(Style)
+
+SCENES_SOURCE = "scenes"
+_SEEDS_PER_BUILD = 100_000_000  # a build's seed is the first scene's, in such steps
+_BLOCK = 2_000  # scenes drawn at a time
+_SCENE_SHARE = 8  # one scene in so many is for validation, one for test
+_ICON_SHARE = 40
+
+
+@dataclass(frozen=True)
+class CorpusSpec:
+    """What a corpus is made of."""
+
+    scenes: int = 40_000  # in the training split; validation and test get a twentieth each
+    icons: tuple[str, ...] = TRAINING_FAMILIES
+    seed: int = 0
+    style: Style = "description"
+    max_canonical_chars: int = 1_500  # longer drawings are dropped, never cut
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    samples: int
+    references: int
+    by_source: dict[str, int]
+    canonical_chars: dict[str, int]  # median, p90, max
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was written, and what was dropped for which reason."""
+
+    spec: CorpusSpec
+    canonicalizer_version: str
+    splits: dict[Split, SplitReport]
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sample with what decides on its split."""
+
+    sample: Sample
+    canonical_chars: int
+    digest: str  # of the canonical text
+    is_held_out: bool
+
+    def split(self) -> Split:
+        share = _SCENE_SHARE if self.sample.source == SCENES_SOURCE else _ICON_SHARE
+        bucket = int(self.digest[:12], 16) % share
+        return "test" if self.is_held_out or bucket == 1 else "validation" if bucket == 0 else "train"
+
+
+@dataclass
+class _Builder:
+    """The splits as they fill up; every drawing is taken once."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    splits: dict[Split, list[Candidate]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    seen: set[str] = field(default_factory=set)
+
+    def add(self, candidate: Candidate | str) -> None:
+        """Takes a candidate, or counts the reason why there is none."""
+        if isinstance(candidate, str):
+            self.dropped[candidate] += 1
+        elif candidate.digest in self.seen:
+            self.dropped["the same drawing again"] += 1
+        else:
+            self.seen.add(candidate.digest)
+            self.splits[candidate.split()].append(candidate)
+
+
+def build_corpus(
+    spec: CorpusSpec,
+    out: Path,
+    cache_dir: Path,
+    *,
+    workers: int = 2,
+    progress: Callable[[str], None] = lambda message: None,
+) -> BuildReport:
+    """Writes train.jsonl, validation.jsonl, test.jsonl and report.json to `out`.
+
+    Raises:
+        CorpusError: an icon package that cannot be fetched or is not the pinned one.
+    """
+    builder = _Builder()
+    with ProcessPoolExecutor(workers) as pool:
+        for family in spec.icons:
+            progress(f"{family} icons")
+            prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars)
+            for candidate in pool.map(prepare, read_icons(family, cache_dir, spec.style), chunksize=200):
+                builder.add(candidate)
+        progress("scenes")
+        for candidate in _enough_scenes(spec, pool):
+            builder.add(candidate)
+    progress("writing")
+    return _write(builder, spec, out)
+
+
+def write_scenes(path: Path, *, split: Split, samples: int, style: str, seed: int = 0) -> int:
+    """A corpus of scenes only: exactly `samples` of one split, different drawings."""
+    spec = CorpusSpec(seed=seed, style=checked_style(style))
+    return write_corpus(path, islice(scenes_of_split(split, spec), samples))
+
+
+def scenes_of_split(split: Split, spec: CorpusSpec) -> Iterator[Sample]:
+    """Different scenes of one split, without end."""
+    seen: set[str] = set()
+    for seed in _scene_seeds(spec.seed):
+        candidate = prepare_scene(seed, spec.style, spec.max_canonical_chars)
+        if isinstance(candidate, Candidate) and candidate.split() == split and candidate.digest not in seen:
+            seen.add(candidate.digest)
+            yield candidate.sample
+
+
+def checked_style(style: str) -> Style:
+    known: dict[str, Style] = {name: name for name in STYLES}
+    if style not in known:
+        raise CorpusError(f"there is no caption style '{style}'. Known: {', '.join(STYLES)}")
+    return known[style]
+
+
+def prepare_scene(seed: int, style: Style, max_chars: int) -> Candidate | str:
+    """The scene of a seed, or the reason why it is left out."""
+    scene = generate_scene(seed, style)
+    sample = Sample(
+        id=f"{SCENES_SOURCE}/{seed}",
+        svg=scene.svg,
+        references=scene.references,
+        tags=(scene.truth.kind,),
+        source=SCENES_SOURCE,
+        license="Apache-2.0",
+        caption_author="generator",
+    )
+    return _candidate(sample, is_held_out(scene.truth), max_chars)
+
+
+def prepare_icon(sample: Sample, max_chars: int) -> Candidate | str:
+    held_out = sample.id.startswith(f"{HELD_OUT_FAMILY}/") or is_held_out_concept(concept(sample))
+    return _candidate(sample, held_out, max_chars)
+
+
+def _candidate(sample: Sample, held_out: bool, max_chars: int) -> Candidate | str:
+    try:
+        canonical = canonicalize(load(sample.svg.encode()))
+    except SvgRejected as error:
+        return f"refused: {error.code}"
+    if len(canonical) > max_chars:
+        return f"canonical text over {max_chars} characters"
+    return Candidate(sample, len(canonical), hashlib.sha256(canonical.encode()).hexdigest(), held_out)
+
+
+def _scene_seeds(seed: int) -> Iterable[int]:
+    return count(seed * _SEEDS_PER_BUILD)
+
+
+def _enough_scenes(spec: CorpusSpec, pool: ProcessPoolExecutor) -> Iterator[Candidate | str]:
+    """Scenes until every split has its number; what is beyond a split's number is passed over."""
+    wanted = Counter({"train": spec.scenes, "validation": spec.scenes // 20, "test": spec.scenes // 20})
+    prepare = partial(prepare_scene, style=spec.style, max_chars=spec.max_canonical_chars)
+    seeds = iter(_scene_seeds(spec.seed))
+    while any(number > 0 for number in wanted.values()):
+        for candidate in pool.map(prepare, list(islice(seeds, _BLOCK)), chunksize=100):
+            if isinstance(candidate, str) or wanted[candidate.split()] > 0:
+                yield candidate
+            if isinstance(candidate, Candidate):
+                wanted[candidate.split()] -= 1
+
+
+def _write(builder: _Builder, spec: CorpusSpec, out: Path) -> BuildReport:
+    splits = {split: _write_split(out / f"{split}.jsonl", found) for split, found in builder.splits.items()}
+    report = BuildReport(spec, CANONICALIZER_VERSION, splits, dict(builder.dropped))
+    (out / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _write_split(path: Path, candidates: Sequence[Candidate]) -> SplitReport:
+    """Sorted by hash: a shuffle that is the same each time."""
+    mixed = sorted(candidates, key=lambda candidate: candidate.digest)
+    write_corpus(path, (candidate.sample for candidate in mixed))
+    lengths = sorted(candidate.canonical_chars for candidate in mixed) or [0]
+    return SplitReport(
+        samples=len(mixed),
+        references=sum(len(candidate.sample.references) for candidate in mixed),
+        by_source=dict(Counter(candidate.sample.source or "" for candidate in mixed)),
+        canonical_chars={
+            "median": round(statistics.median(lengths)),
+            "p90": lengths[len(lengths) * 9 // 10],
+            "max": lengths[-1],
+        },
+        fingerprint=corpus_fingerprint(path),
+    )
+
+
+def held_out_suite(cache_dir: Path, seed: int = 0) -> list[Sample]:
+    """The samples of the embedded test suite: 80 scenes and 80 icons of the held-out family.
+
+    Half of the scenes show combinations that no training split has. Of the icons 56 show what at
+    least three training families draw too, 12 such concepts that are kept out of training, and 12
+    anything. Which ones is decided by hashes alone.
+    """
+    return [*suite_scenes(seed), *_suite_icons(cache_dir, seed)]
+
+
+def suite_scenes(seed: int = 0) -> list[Sample]:
+    spec = CorpusSpec(seed=10 + seed)
+    drawn = (
+        prepare_scene(number, spec.style, spec.max_canonical_chars) for number in _scene_seeds(spec.seed)
+    )
+    found = (
+        scene for scene in islice(drawn, _BLOCK) if isinstance(scene, Candidate) and scene.split() == "test"
+    )
+    known: list[Sample] = []
+    unseen: list[Sample] = []
+    for scene in found:
+        (unseen if scene.is_held_out else known).append(scene.sample)
+    return [*known[:40], *unseen[:40]]
+
+
+def _suite_icons(cache_dir: Path, seed: int) -> list[Sample]:
+    families = [{concept(sample) for sample in read_icons(family, cache_dir)} for family in TRAINING_FAMILIES]
+    spread = Counter(chain.from_iterable(families))
+    icons = sorted(read_icons(HELD_OUT_FAMILY, cache_dir), key=lambda sample: _order(sample, seed))
+    groups: dict[str, list[Sample]] = {"common": [], "unseen concept": [], "any": []}
+    for sample in icons:
+        if isinstance(prepare_icon(sample, CorpusSpec().max_canonical_chars), str):
+            continue
+        is_common = spread[concept(sample)] >= 3
+        unseen = is_held_out_concept(concept(sample))
+        groups["any" if not is_common else "unseen concept" if unseen else "common"].append(sample)
+    return [*groups["common"][:56], *groups["unseen concept"][:12], *groups["any"][:12]]
+
+
+def _order(sample: Sample, seed: int) -> str:
+    return hashlib.sha256(f"{seed} {sample.id}".encode()).hexdigest()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from PIL import EpsImagePlugin, Image
@@ -86,14 +88,33 @@ def _open_cairosvg() -> Draw:
 def _open_resvg() -> Draw:
     from resvg_py import svg_to_bytes
 
+    sans, serif, mono = (_system_font(generic) for generic in ("sans-serif", "serif", "monospace"))
+    to_png = partial(
+        svg_to_bytes,
+        font_family=serif,
+        serif_family=serif,
+        sans_serif_family=sans,
+        cursive_family=sans,
+        fantasy_family=sans,
+        monospace_family=mono,
+    )
+
     def draw(svg: str, width_px: int, height_px: int) -> Image.Image:
         # Scanning the system's fonts costs tens of milliseconds, so only a file with text pays for it.
-        png = svg_to_bytes(
-            svg_string=svg, width=width_px, height=height_px, skip_system_fonts="<text" not in svg
-        )
+        has_text = "<text" in svg
+        png = to_png(svg_string=svg, width=width_px, height=height_px, skip_system_fonts=not has_text)
         return Image.open(io.BytesIO(png)).convert("RGBA")
 
     return draw
+
+
+def _system_font(generic: str) -> str | None:
+    """The font that fontconfig gives for a generic family; without one, resvg draws no text at all."""
+    command = ["fc-match", "--format=%{family[0]}", generic]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout or None
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 # name: (module, distribution, opener)

@@ -40,3 +40,10 @@ def test_half_transparent_colours_are_not_darkened(name: str) -> None:
 def test_an_unknown_backend_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"'cairo'.*cairosvg, resvg"):
         open_backend("cairo")
+
+
+@pytest.mark.parametrize("name", backend_names())
+@pytest.mark.parametrize("family", ["", 'font-family="sans-serif"', 'font-family="Arial, monospace"'])
+def test_every_backend_draws_text(name: str, family: str) -> None:
+    drawing = svg(f'<text x="5" y="60" font-size="40" {family}>Hi</text>').decode()
+    assert open_backend(name).draw(drawing, 64, 64).getbbox() is not None

@@ -1,0 +1,163 @@
+"""Serve captions over HTTP, with a web page: `python -m services --help`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from captioning.errors import ConfigError
+from rendering.errors import SvgCaptionError
+from services.local import joins_cluster, prepare_environment, ray_session
+from services.settings import Settings
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True, highlight=False)
+DEFAULTS = Settings()
+
+
+def main() -> None:
+    """Status 0 after Ctrl-C or SIGTERM, 1 when it cannot start, 2 for wrong use; an error is one line."""
+    try:
+        app(prog_name="python -m services")
+    except (SvgCaptionError, OSError) as error:
+        console.print(f"[red]{type(error).__name__}[/]: {escape(str(error))}")
+        sys.exit(1)
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
+    ] = DEFAULTS.host,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULTS.port,
+    base_model: Annotated[
+        str, typer.Option(help="Name, Hugging Face id or local folder of the base model.")
+    ] = DEFAULTS.base_model,
+    adapters_dir: Annotated[
+        Path, typer.Option(help="Folder of adapters; a new one is served without a restart.")
+    ] = DEFAULTS.adapters_dir,
+    default_model: Annotated[
+        str | None,
+        typer.Option(help="Adapter that answers when a request names none.", show_default="the base model"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = DEFAULTS.device,
+    quantization: Annotated[
+        Literal["nf4"] | None, typer.Option(help="Hold the base model in 4 bits.", show_default="none")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Copies of the engine.")] = DEFAULTS.engine_replicas,
+    page: Annotated[bool, typer.Option(help="Serve the web page beside the API.")] = True,
+    dashboard_port: Annotated[int, typer.Option(help="Ray's dashboard and job server, on loopback.")] = 8265,
+    as_json: Annotated[bool, typer.Option("--json", help="When it answers, print one JSON object.")] = False,
+) -> None:
+    """Serve captions over HTTP, with a web page at /. Ctrl-C stops everything that was started.
+
+    Starts a small Ray on this machine, or joins the cluster that RAY_ADDRESS names.
+    """
+    settings = _settings(
+        host=host,
+        port=port,
+        base_model=base_model,
+        adapters_dir=adapters_dir,
+        default_model=default_model,
+        device=device,
+        quantization=quantization,
+        engine_replicas=replicas,
+        engine_gpus=1 if device.startswith("cuda") else 0,
+        page=page,
+    )
+    _check_port(settings.host, settings.port)
+    prepare_environment()
+    _stop_on_signals()
+    with suppress(KeyboardInterrupt):
+        _serve(settings, dashboard_port, as_json=as_json)
+    console.print("Stopped.")
+
+
+def _serve(settings: Settings, dashboard_port: int, *, as_json: bool) -> None:
+    began = time.monotonic()
+    console.print(
+        "Joining the Ray cluster …" if joins_cluster() else "Starting Ray, half a minute on a small machine …"
+    )
+    with ray_session(service_cpus=settings.cpus, dashboard_port=dashboard_port) as jobs_url:
+        _stop_on_signals()  # again: Ray sets handlers of its own
+        from services.serving import running
+
+        console.print(f"Loading {escape(settings.base_model)} …")
+        with running(settings):
+            _announce(settings, jobs_url, time.monotonic() - began, as_json=as_json)
+            try:
+                signal.pause()
+            finally:
+                console.print("Stopping …")
+                _ignore_signals()  # a second Ctrl-C must not leave processes behind
+
+
+def _announce(settings: Settings, jobs_url: str, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps({"url": settings.api_url, "jobs_url": jobs_url, "started_in_s": round(seconds, 1)}),
+            flush=True,
+        )
+        return
+    console.print(f"Ready after {seconds:.0f} s. Ctrl-C stops it.")
+    print(f"Open {settings.api_url}", flush=True)
+    console.print(
+        f"  caption   curl -F file=@icon.svg {settings.api_url}/v1/captions"
+        f"\n  API       {settings.api_url}/docs"
+        f"\n  adapters  {settings.adapters_dir}"
+        f"\n  jobs      ray job submit --address {jobs_url} -- python -m training embedded",
+        soft_wrap=True,
+    )
+    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
+        console.print("[yellow]Anyone who can reach this machine can use the service.[/]")
+
+
+def _settings(**fields: Any) -> Settings:
+    try:
+        return Settings(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _check_port(host: str, port: int) -> None:
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with closing(socket.socket(family, kind)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
+            ) from None
+
+
+def _stop_on_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

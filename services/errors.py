@@ -1,0 +1,98 @@
+"""Every refusal in one shape: `{"error": {"type", "message", "param", "request_id"}}`.
+
+Status codes of a refused drawing: 400 it cannot be read as SVG, 413 it has too many bytes,
+422 it is readable but passes a limit of work (elements, depth, prompt length, ...).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from captioning.errors import AdapterError, ModelNotFound
+from rendering.errors import SvgCaptionError, SvgRejected
+
+UNREADABLE = frozenset({"empty", "encoding", "entities", "malformed", "not_svg"})
+RETRY_AFTER_S = 1
+
+
+class ApiError(HTTPException):
+    """A refusal as the client sees it."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail=message, headers=headers)
+        self.kind = kind
+        self.param = param
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        return {"type": self.kind, "message": self.detail, "param": self.param, "request_id": request_id}
+
+
+def overloaded(message: str, kind: str = "overloaded") -> ApiError:
+    """503 with the header that tells a client when to come back."""
+    return ApiError(503, kind, message, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def too_large(limit: int) -> ApiError:
+    return ApiError(
+        413,
+        "too_large",
+        f"The request body is over the limit of {limit:,} bytes. Send fewer or smaller files.",
+    )
+
+
+def from_domain(error: SvgCaptionError, param: str | None = None) -> ApiError:
+    """What one of our own errors means over HTTP."""
+    return ApiError(_status(error), error.code, str(error), param=_param(error) or param)
+
+
+def from_http(error: HTTPException) -> ApiError:
+    """What Starlette or FastAPI refused by themselves: unknown path, wrong method, broken body."""
+    if isinstance(error, ApiError):
+        return error
+    status = HTTPStatus(error.status_code)
+    kind = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    return ApiError(status, kind, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def handle_http_exception(request: Request, error: Any) -> JSONResponse:
+    """Registered for Starlette's HTTPException, on the API and on the page alike."""
+    return response(from_http(error), request.scope)
+
+
+async def pass_on(_request: Request, error: Exception) -> JSONResponse:
+    """Registered for what nobody expected, so that Starlette leaves the answer to `services.border`."""
+    raise error
+
+
+def response(error: ApiError, scope: Any) -> JSONResponse:
+    request_id = scope.get("state", {}).get("request_id", "")
+    return JSONResponse({"error": error.body(request_id)}, error.status_code, headers=error.headers)
+
+
+def _status(error: SvgCaptionError) -> int:
+    if isinstance(error, SvgRejected):
+        if error.code == "too_large":
+            return 413
+        return 400 if error.code in UNREADABLE else 422
+    if isinstance(error, ModelNotFound):
+        return 404
+    if isinstance(error, AdapterError):
+        return 409
+    return 422
+
+
+def _param(error: SvgCaptionError) -> str | None:
+    return "model" if isinstance(error, ModelNotFound | AdapterError) else None

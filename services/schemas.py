@@ -1,0 +1,134 @@
+"""What goes over the wire: the JSON that the API takes and gives, and nothing of how it is made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CaptionOptions(BaseModel):
+    """How to caption; the same names as JSON keys and as fields of a multipart form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(
+        None, description="Adapter id or base model id; without it the default model answers."
+    )
+    n: int = Field(1, ge=1, description="Captions per drawing; more than one needs a temperature above 0.")
+    max_tokens: int | None = Field(None, ge=1, description="Length limit of one caption, in tokens.")
+    temperature: float = Field(
+        0.0, ge=0.0, le=2.0, description="0 gives the most likely caption, always the same."
+    )
+    seed: int | None = Field(None, ge=0, lt=2**63, description="Makes a sampled caption repeatable.")
+    stream: bool = Field(False, description="Not supported yet: true is refused.")
+
+
+class CaptionBody(CaptionOptions):
+    """The JSON form of a caption request."""
+
+    svg: str = Field(min_length=1, description="The text of one SVG file.")
+
+
+class RenderOptions(BaseModel):
+    """How to render a preview."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size_px: int = Field(512, ge=16, le=1024, description="Side of the square picture, in pixels.")
+
+
+class RenderBody(RenderOptions):
+    """The JSON form of a render request."""
+
+    svg: str = Field(min_length=1, description="The text of one SVG file.")
+
+
+class CaptionText(BaseModel):
+    """One caption; `length` means that the token limit cut it off."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+
+
+class Usage(BaseModel):
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class SvgInfo(BaseModel):
+    """What was found in the drawing, and what the sanitizer took out."""
+
+    width: float
+    height: float
+    elements: int
+    removed: list[str]
+    warnings: list[str]
+
+
+class CaptionResponse(BaseModel):
+    """The answer for one drawing."""
+
+    id: str
+    model: str
+    captions: list[CaptionText]
+    usage: Usage
+    timings_ms: dict[str, float]
+    svg: SvgInfo
+
+
+class ErrorInfo(BaseModel):
+    """Why something was refused; `type` is stable, `message` is for people."""
+
+    type: str
+    message: str
+    param: str | None = None
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """Every answer that is not a success."""
+
+    error: ErrorInfo
+
+
+class FileResult(BaseModel):
+    """One of several drawings: captions, usage and svg, or an error; `status` is what it alone had got."""
+
+    file: str
+    status: int
+    captions: list[CaptionText] | None = None
+    usage: Usage | None = None
+    svg: SvgInfo | None = None
+    error: ErrorInfo | None = None
+
+
+class BatchResponse(BaseModel):
+    """The answer for several files: one result each, in their order; a bad file does not lose the others."""
+
+    id: str
+    model: str
+    results: list[FileResult]
+    usage: Usage
+    timings_ms: dict[str, float]
+
+
+class ModelCard(BaseModel):
+    """One entry of the model list, in OpenAI's shape with `parent` and `manifest` added."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "local"
+    parent: str | None = None  # an adapter's base model
+    default: bool = False  # answers a request that names no model
+    manifest: dict[str, Any] | None = None
+
+
+class ModelList(BaseModel):
+    """The base model first, then the adapters by name."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]

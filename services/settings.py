@@ -1,0 +1,77 @@
+"""Every setting of the service, once: what `build_app` takes, and the `args` of a Serve config file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+Booking = Annotated[float, Field(ge=0)]  # what Ray sets aside for one replica
+
+
+class Settings(BaseModel):
+    """What is served, where, within which limits and at which scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # What is served
+    base_model: str = "embedded"  # a name of the base-model table, a Hugging Face id or a local folder
+    adapters_dir: Path = Path("adapters")  # seen from every node; read at each request, so never a restart
+    default_model: str | None = None  # adapter that answers a request which names none; None: the base model
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantization: Literal["nf4"] | None = None
+    device: str = "auto"
+    torch_threads: Count = 1  # per engine replica; more than one hurts on a busy machine
+
+    # Where
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    page: bool = True  # the web page at /; off leaves the API alone
+
+    # Limits of one request
+    max_upload_bytes: Count = 8 * 1024 * 1024  # of the whole body; one SVG has the limits of rendering.Limits
+    max_files: Count = 16  # in one multipart body
+    max_tokens: Count = 64  # of a caption, when the request does not say
+    max_tokens_limit: Count = 256  # the most that a request may ask for
+    max_captions: Count = 8  # the largest n
+    deadline_s: Seconds = 60.0  # from the first byte read to the answer
+    render_timeout_s: Seconds = 5.0
+
+    # Load
+    max_pending: Count = 64  # requests inside, per ingress replica; beyond it 503 at once
+    max_batch_size: Count = 16  # prompts in one generation step
+    render_workers: Count = 1  # processes that rasterize, per ingress replica
+
+    # Scale
+    ingress_replicas: Count = 1
+    ingress_cpus: Booking = 0.5
+    engine_replicas: Count = 1
+    engine_cpus: Booking = 1.0
+    engine_gpus: Booking = 0.0
+
+    @field_validator("adapters_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()  # replicas run in a working directory of their own
+
+    @field_validator("ingress_replicas")
+    @classmethod
+    def _page_lives_in_one_process(cls, replicas: int, info: object) -> int:
+        # Gradio keeps its sessions in the process: a second replica would get half of a visitor's calls.
+        if replicas > 1 and getattr(info, "data", {}).get("page", True):
+            raise ValueError("the page needs exactly one ingress replica; set page: false to have more")
+        return replicas
+
+    @property
+    def api_url(self) -> str:
+        """Where the page, on the same node, reaches the API."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{host}:{self.port}"
+
+    @property
+    def cpus(self) -> float:
+        """What the whole service books from Ray."""
+        return self.ingress_replicas * self.ingress_cpus + self.engine_replicas * self.engine_cpus

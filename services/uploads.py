@@ -1,0 +1,98 @@
+"""Requests to drawings and options: JSON or a multipart form, validated the same way.
+
+Knows the wire, not the drawing: the bytes are hostile until `rendering.load` has seen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from captioning.pipeline import as_bytes
+from services.errors import ApiError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One drawing as it arrived."""
+
+    name: str
+    data: bytes
+    param: str  # the field of the request that held it: "svg" or "file"
+
+
+async def read(
+    request: Request, json_body: type[BaseModel], options: type[Options], *, max_files: int
+) -> tuple[Options, list[Upload]]:
+    """The options and the drawings of a request.
+
+    Raises:
+        ApiError: unreadable body, unknown or bad field, no drawing, too many of them.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return _from_json(await request.body(), json_body, options)
+    if kind == "multipart/form-data":
+        return await _from_form(request, options, max_files)
+    raise ApiError(
+        415,
+        "unsupported_media_type",
+        f"Content-Type is {kind or 'missing'}. Send multipart/form-data with a part named 'file', "
+        "or application/json with a key 'svg'.",
+    )
+
+
+def _from_json(
+    body: bytes, json_body: type[BaseModel], options: type[Options]
+) -> tuple[Options, list[Upload]]:
+    try:
+        fields = json_body.model_validate_json(body).model_dump()
+    except ValidationError as error:
+        raise _invalid(error, json_body) from None
+    svg = fields.pop("svg")
+    return options(**fields), [Upload("svg", as_bytes(svg), "svg")]
+
+
+async def _from_form(
+    request: Request, options: type[Options], max_files: int
+) -> tuple[Options, list[Upload]]:
+    async with request.form(max_files=max_files, max_fields=32) as form:
+        parts = form.getlist("file")
+        if not parts:
+            raise ApiError(422, "missing_file", "The form has no part named 'file'.", param="file")
+        if len(parts) > max_files:
+            raise ApiError(
+                413, "too_many_files", f"{len(parts)} files, the limit is {max_files}.", param="file"
+            )
+        uploads = [await _upload(part, index) for index, part in enumerate(parts)]
+        fields: Mapping[str, Any] = {name: value for name, value in form.items() if name != "file"}
+    try:
+        return options.model_validate(fields), uploads
+    except ValidationError as error:
+        raise _invalid(error, options) from None
+
+
+async def _upload(part: UploadFile | str, index: int) -> Upload:
+    if isinstance(part, str):
+        return Upload(f"file-{index + 1}", as_bytes(part), "file")
+    return Upload(part.filename or f"file-{index + 1}", await part.read(), "file")
+
+
+def _invalid(error: ValidationError, model: type[BaseModel]) -> ApiError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, "invalid_json", f"The body is not valid JSON: {first['msg']}.")
+    param = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(param, model.model_fields, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(model.model_fields)}."
+        return ApiError(422, "invalid_request", f"Unknown field '{param}'.{hint}", param=param)
+    return ApiError(422, "invalid_request", f"{param or 'body'}: {first['msg']}.", param=param or None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 QUIET_ENVIRONMENT = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -14,3 +16,5 @@ QUIET_ENVIRONMENT = {
 }
 # Before any test module imports torch or Ray: both read these once. Child processes inherit them.
 os.environ.update(QUIET_ENVIRONMENT)
+# Scripts and jobs that say `python` mean this one.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Submits `python -m ARGUMENTS` to the Ray cluster at RAY_API_SERVER_ADDRESS, with this checkout as its code.
+#   deploy/jobs/submit.sh NAME PACKAGE [ARGUMENT...]
+# Follows the log and ends with the job's status; later, `ray job logs` finds it under the name that is printed.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export RAY_API_SERVER_ADDRESS="${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}"
+# The Ray that `make demo` starts asks for the token that it left here.
+[ ! -e ~/.ray/auth_token ] || export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"
+
+name=$1
+shift
+exec "${RAY:-.venv/bin/ray}" job submit --submission-id "$name-$(date +%Y%m%d-%H%M%S)" --working-dir . -- python -m "$@"

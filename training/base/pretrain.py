@@ -1,0 +1,270 @@
+"""Pretraining of the embedded model on a CPU: bfloat16 weights, float32 masters, loss on captions only.
+
+The run can be stopped at any time and goes on from its last checkpoint with `--out` the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from captioning.prompt import completion_ids, prompt_ids
+from training.base.corpus import Pair, build_pairs
+from training.base.tokenizer import MAX_CONTEXT_TOKENS, number_tokens, train_tokenizer
+from training.corpora.icons import TRAINING_FAMILIES
+
+_CHECKPOINT = "pretraining.pt"
+_IGNORED = -100
+
+
+@dataclass(frozen=True)
+class BaseRecipe:
+    """Everything that decides the weights."""
+
+    scenes: int = 50_000  # seeds of generated scenes, held-out combinations included (they are dropped)
+    families: tuple[str, ...] = TRAINING_FAMILIES
+    max_chars: int = 900  # characters of canonical text
+    max_prompt_tokens: int = 288
+    vocab_size: int = 4096
+    hidden_size: int = 256
+    layers: int = 6
+    heads: int = 4
+    feed_forward: int = 704
+    steps: int = 8_000
+    batch_tokens: int = 6_144  # padding included
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 150
+    decay_share: float = 0.3  # of the steps, at the end, over which the rate falls to zero
+    weight_decay: float = 0.05
+    scene_share: float = 0.4  # of the drawings of an epoch
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Example:
+    prompt: list[int]
+    completions: list[list[int]]  # one for each reference
+    is_scene: bool
+
+
+def encode(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe) -> list[Example]:
+    """Token ids of every pair whose prompt fits."""
+    examples = []
+    for pair in pairs:
+        ids = prompt_ids(tokenizer, pair.canonical)
+        if len(ids) <= recipe.max_prompt_tokens:
+            completions = [completion_ids(tokenizer, text) for text in pair.references]
+            examples.append(Example(ids, completions, pair.source == "scene"))
+    return examples
+
+
+def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """Batches of (prompt, completion) of like length; one reference of each drawing an epoch."""
+    rng = random.Random(f"{recipe.seed} {epoch}")
+    icons = [example for example in examples if not example.is_scene]
+    scenes = [example for example in examples if example.is_scene]
+    n_scenes = min(len(scenes), int(len(icons) * recipe.scene_share / (1 - recipe.scene_share)))
+    chosen = icons + rng.sample(scenes, n_scenes)
+    rows = [(example.prompt, rng.choice(example.completions)) for example in chosen]
+    rows.sort(key=lambda row: len(row[0]) + len(row[1]) + rng.random() * 8)
+    found: list[list[tuple[list[int], list[int]]]] = [[]]
+    for row in rows:
+        width = len(row[0]) + len(row[1])
+        if (len(found[-1]) + 1) * width > recipe.batch_tokens:
+            found.append([])
+        found[-1].append(row)
+    rng.shuffle(found)
+    yield from found
+
+
+def tensors(rows: Sequence[tuple[list[int], list[int]]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input ids and labels, both (batch, width), padded on the right: causal attention needs no mask then."""
+    width = max(len(prompt) + len(completion) for prompt, completion in rows)
+    ids = torch.full((len(rows), width), pad_id)
+    labels = torch.full((len(rows), width), _IGNORED)
+    for i, (prompt, completion) in enumerate(rows):
+        end = len(prompt) + len(completion)
+        ids[i, :end] = torch.tensor(prompt + completion)
+        labels[i, len(prompt) - 1 : end - 1] = torch.tensor(completion)
+    return ids, labels
+
+
+def caption_loss(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy over caption tokens; the head is applied only where there is a label."""
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state  # (batch, width, hidden)
+    wanted = labels != _IGNORED
+    return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[wanted])
+
+
+def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    torch.manual_seed(recipe.seed)
+    config = LlamaConfig(
+        vocab_size=math.ceil(len(tokenizer) / 64) * 64,
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=MAX_CONTEXT_TOKENS,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    _order_numbers(model.get_input_embeddings().weight, number_tokens(tokenizer))
+    return model
+
+
+def _order_numbers(weight: torch.Tensor, tokens: dict[int, int]) -> None:
+    """Starts the embeddings of 0 to 999 as sines and cosines, so that near numbers begin alike."""
+    numbers = torch.arange(1000)[:, None] / 1000  # (1000, 1)
+    frequencies = 2 ** torch.linspace(0, 7, weight.shape[1] // 2)[None, :]  # (1, hidden / 2)
+    waves = torch.cat([torch.sin(math.pi * numbers * frequencies), torch.cos(math.pi * numbers * frequencies)], 1)
+    with torch.no_grad():
+        weight[[tokens[number] for number in range(1000)]] = waves * 0.02 * math.sqrt(2)
+
+
+def learning_rate(recipe: BaseRecipe, step: int) -> float:
+    """Warm-up, a plateau, then a straight line to zero."""
+    decay_steps = recipe.steps * recipe.decay_share
+    warm = min(1.0, (step + 1) / recipe.warmup_steps)
+    return recipe.learning_rate * min(warm, (recipe.steps - step) / decay_steps)
+
+
+class Trainer:
+    """Steps over batches; all of its state is in one checkpoint file."""
+
+    def __init__(self, recipe: BaseRecipe, model: LlamaForCausalLM, pad_id: int, folder: Path) -> None:
+        self.recipe, self.model, self.pad_id, self.folder = recipe, model.to(torch.bfloat16), pad_id, folder
+        self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.masters = [weight.detach().float() for weight in self.weights]
+        self.optimizer = torch.optim.AdamW(
+            self.masters, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
+        )
+        self.step = 0
+
+    def train(self, examples: Sequence[Example], validation: Sequence[Example]) -> None:
+        started, seen, losses = time.monotonic(), 0, []
+        for rows in self._remaining(examples):
+            ids, labels = tensors(rows, self.pad_id)
+            losses.append(self._update(ids, labels))
+            seen += ids.numel()
+            if self.step % 50 == 0:
+                rate = seen / (time.monotonic() - started)
+                mean = sum(losses) / len(losses)
+                print(f"step {self.step}/{self.recipe.steps} loss {mean:.4f} {rate:,.0f} tokens/s", flush=True)
+                losses = []
+            if self.step % 500 == 0 or self.step == self.recipe.steps:
+                self.save()
+                print(f"step {self.step} validation loss {self.validation_loss(validation):.4f}", flush=True)
+
+    def _remaining(self, examples: Sequence[Example]) -> Iterator[list[tuple[list[int], list[int]]]]:
+        position = 0
+        for epoch in range(self.recipe.steps):
+            for rows in batches(examples, self.recipe, epoch):
+                if position >= self.recipe.steps:
+                    return
+                if position >= self.step:
+                    yield rows
+                position += 1
+
+    def _update(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
+        loss = caption_loss(self.model, ids, labels)
+        loss.backward()
+        for master, weight in zip(self.masters, self.weights, strict=True):
+            master.grad = None if weight.grad is None else weight.grad.float()
+            weight.grad = None
+        torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, self.step)
+        self.optimizer.step()
+        with torch.no_grad():
+            for master, weight in zip(self.masters, self.weights, strict=True):
+                weight.copy_(master)
+        self.step += 1
+        return loss.item()
+
+    def validation_loss(self, examples: Sequence[Example]) -> float:
+        """Exact token mean over the first reference of each example."""
+        total, count = 0.0, 0
+        with torch.no_grad():
+            rows = sorted(((e.prompt, e.completions[0]) for e in examples), key=lambda row: len(row[0]))
+            for start in range(0, len(rows), 32):
+                ids, labels = tensors(rows[start : start + 32], self.pad_id)
+                n = int((labels != _IGNORED).sum())
+                total += caption_loss(self.model, ids, labels).item() * n
+                count += n
+        return total / count
+
+    def save(self) -> None:
+        state = {"step": self.step, "masters": self.masters, "optimizer": self.optimizer.state_dict()}
+        partial = self.folder / f"{_CHECKPOINT}.partial"
+        torch.save(state, partial)
+        partial.replace(self.folder / _CHECKPOINT)
+
+    def resume(self) -> None:
+        path = self.folder / _CHECKPOINT
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self.step = state["step"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        with torch.no_grad():
+            for master, saved, weight in zip(self.masters, state["masters"], self.weights, strict=True):
+                master.copy_(saved)
+                weight.copy_(saved)
+
+
+def run(recipe: BaseRecipe, work: Path, out: Path, cache_dir: Path, processes: int = 2) -> None:
+    """Corpus, tokenizer, training and export; `work` keeps what a later run can go on from."""
+    work.mkdir(parents=True, exist_ok=True)
+    pairs = _pairs(recipe, work, cache_dir, processes)
+    tokenizer_dir = work / "tokenizer"
+    if not tokenizer_dir.exists():
+        texts = (text for pair in pairs for text in (pair.canonical, *pair.references))
+        train_tokenizer(texts, recipe.vocab_size).save_pretrained(tokenizer_dir)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
+    examples = encode([pair for pair in pairs if not pair.is_validation], tokenizer, recipe)
+    validation = encode([pair for pair in pairs if pair.is_validation], tokenizer, recipe)[:1000]
+    lengths = sorted(len(example.prompt) for example in examples)
+    print(f"{len(examples):,} examples, median prompt {lengths[len(lengths) // 2]} tokens, vocabulary {len(tokenizer)}")
+    trainer = Trainer(recipe, new_model(recipe, tokenizer), tokenizer.pad_token_id, work)
+    trainer.resume()
+    trainer.train(examples, validation)
+    export(trainer, tokenizer, out, trainer.validation_loss(validation))
+
+
+def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> list[Pair]:
+    path = work / "pairs.jsonl"
+    if not path.exists():
+        dropped: Counter[str] = Counter()
+        pairs = build_pairs(recipe.scenes, recipe.families, cache_dir, recipe.max_chars, processes, dropped)
+        print(f"{len(pairs):,} pairs; left out: {dict(dropped)}", flush=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("w") as file:
+            file.writelines(json.dumps(asdict(pair)) + "\n" for pair in pairs)
+        partial.replace(path)
+    rows = [json.loads(line) for line in path.open()]
+    return [Pair(row["canonical"], tuple(row["references"]), row["source"]) for row in rows]
+
+
+def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, loss: float) -> None:
+    """Writes the model folder: bfloat16 safetensors, tokenizer, generation settings, recipe."""
+    out.mkdir(parents=True, exist_ok=True)
+    trainer.model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    ).save_pretrained(out)
+    facts = {**asdict(trainer.recipe), "validation_loss": round(loss, 4)}
+    (out / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -118,6 +118,13 @@ def test_architecture_is_short() -> None:
     assert len((ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines()) <= 60
 
 
+def test_architecture_names_what_exists() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for path, name in re.findall(r"`([\w/.-]+\.\w+)(?::(\w+))?`", text):
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert not name or re.search(rf"^(async )?(def|class) {name}\b", source, re.M), f"{path}:{name}"
+
+
 def test_make_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.search(r"^\.PHONY: (.*)$", makefile, re.M)

@@ -95,7 +95,7 @@ def library_versions() -> dict[str, str]:
 def write_adapter(folder: str | Path, peft_model: PeftModel, manifest: Manifest) -> Path:
     """Write the model's active adapter; `folder`, if there is one, is replaced when all is written."""
     from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     name = peft_model.active_adapter
     tensors = get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False)
@@ -104,11 +104,8 @@ def write_adapter(folder: str | Path, peft_model: PeftModel, manifest: Manifest)
         "inference_mode": True,
     }
     with _replacing(Path(folder)) as unfinished:
-        save_file(
-            {key: tensor.contiguous().cpu() for key, tensor in tensors.items()},
-            unfinished / WEIGHTS_FILE,
-            metadata={"format": "pt"},
-        )
+        weights = save({key: tensor.contiguous() for key, tensor in tensors.items()}, {"format": "pt"})
+        (unfinished / WEIGHTS_FILE).write_bytes(weights)  # save_file would let nobody else read the file
         _write_json(unfinished / CONFIG_FILE, config)
         _write_json(unfinished / MANIFEST_FILE, manifest.model_dump())
         (unfinished / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")

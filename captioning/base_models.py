@@ -77,7 +77,7 @@ def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:
 
     _require_files(spec, "tokenizer_config.json")
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.source)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _cannot_load(spec, error) from error
     return tokenizer
@@ -103,13 +103,14 @@ def load_model(
     _require_files(spec, "config.json", "*.safetensors")
     options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
     try:
-        config = AutoConfig.from_pretrained(spec.source)
+        config = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             spec.source,
             dtype=dtype or "auto",
             attn_implementation="eager" if config.model_type in _EAGER_ONLY else spec.attn_implementation,
             device_map={"": device},
             use_safetensors=True,
+            trust_remote_code=False,
             **options,
         )
     except (OSError, ValueError) as error:

@@ -1,0 +1,11 @@
+"""The error of a training run that could be started but did not end well."""
+
+from __future__ import annotations
+
+from rendering import SvgCaptionError
+
+
+class TrainingFailed(SvgCaptionError, RuntimeError):
+    """The run ended without an adapter; the message says what was seen and what to try."""
+
+    code = "training_failed"

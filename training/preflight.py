@@ -1,0 +1,114 @@
+"""What is found out before Ray is asked for anything: recipe, base model, corpus, prompt lengths."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from captioning.base_models import BaseModelSpec, load_tokenizer, resolve, weight_fingerprint
+from captioning.corpus import corpus_fingerprint, read_corpus
+from captioning.errors import ConfigError, CorpusError
+from captioning.prompt import PROMPT_VERSION
+from rendering import CANONICALIZER_VERSION
+from training.corpora.build import write_scenes
+from training.data import Tokenized, schedule_of, tokenize
+from training.recipe import Corpus, Recipe
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What a split became: nothing is dropped in silence."""
+
+    samples: int
+    dropped: dict[str, int]  # samples, by reason
+    long_references: int  # left out of samples that keep a shorter one
+    longest_tokens: int  # prompt and completion
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A recipe whose parts were all found to work, with its splits as tokens."""
+
+    recipe: Recipe
+    spec: BaseModelSpec
+    train: Tokenized
+    validation: Tokenized
+    identity: dict[str, str]  # what a run that goes on must share with its beginning
+    padding_share: float  # of the tokens in the first epoch's batches
+    total_steps: int
+
+    @property
+    def splits(self) -> dict[str, SplitReport]:
+        return {"train": _report(self.train), "validation": _report(self.validation)}
+
+
+def check(recipe: Recipe, folder: Path) -> Checked:
+    """The recipe with all that it needs. Generated corpora are written to `folder`.
+
+    Raises:
+        ConfigError: the base model is not there, or something that the recipe wants cannot be had.
+        CorpusError: a corpus cannot be read, or does not fill a step.
+    """
+    _check_supported(recipe)
+    spec = resolve(recipe.model)
+    tokenizer = load_tokenizer(spec)
+    limits = [limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit]
+    train_file = corpus_file(recipe.corpus, "train", folder)
+    validation_file = corpus_file(recipe.corpus, "validation", folder)
+    train, validation = (
+        _tokenized(path, tokenize(read_corpus(path), tokenizer, min(limits, default=None)))
+        for path in (train_file, validation_file)
+    )
+    schedule = schedule_of(recipe, train.examples)
+    identity = {
+        "recipe": recipe.hash,
+        "training corpus": corpus_fingerprint(train_file),
+        "validation corpus": corpus_fingerprint(validation_file),
+        "base model": weight_fingerprint(spec),
+        "prompt version": PROMPT_VERSION,
+        "canonicalizer version": CANONICALIZER_VERSION,
+    }
+    steps = schedule.total_steps(recipe.epochs, recipe.max_steps)
+    return Checked(recipe, spec, train, validation, identity, schedule.padding_share(), steps)
+
+
+def dry_run(recipe: Recipe) -> Checked:
+    """`check` that leaves nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        return check(recipe, Path(folder))
+
+
+def corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
+    """The file of a split; generated scenes are drawn into `folder`, unless they are there already."""
+    name = getattr(corpus, split)
+    if name != "scenes":
+        return Path(name)
+    path = folder / f"{split}.jsonl"
+    if not path.exists():
+        scenes = corpus.scenes
+        write_scenes(path, split=split, samples=getattr(scenes, split), style=scenes.style, seed=scenes.seed)
+    return path
+
+
+def _check_supported(recipe: Recipe) -> None:
+    if recipe.deepspeed:
+        raise ConfigError(
+            "this version trains without DeepSpeed: give deepspeed=null. The gradients are the same, and "
+            "ZeRO-2 would save at most 0.15 GiB here, since it does not shard frozen weights."
+        )
+
+
+def _tokenized(path: Path, split: Tokenized) -> Tokenized:
+    if not split.examples:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in split.dropped.items())
+        raise CorpusError(f"{path}: no sample can be used ({reasons or 'the file is empty'})")
+    return split
+
+
+def _report(split: Tokenized) -> SplitReport:
+    longest = max(len(example.prompt) + max(map(len, example.completions)) for example in split.examples)
+    return SplitReport(len(split.examples), dict(split.dropped), split.long_references, longest)

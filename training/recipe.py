@@ -1,0 +1,290 @@
+"""The recipe: every choice of one training run in one frozen, strictly checked object.
+
+A recipe file is YAML with differences from the defaults below; `key=value` words on the command line
+come last. Whatever cannot work is refused here, before a corpus is read or a GPU is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from captioning.errors import ConfigError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+# Strict validation takes a YAML list for a tuple only where it is told so.
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Scenes(Section):
+    """Drawings generated on demand, where the corpus asks for `scenes`."""
+
+    train: Positive = 1200  # samples
+    validation: Positive = 200
+    style: Literal["alt", "description"] = "alt"  # of their captions: terse alt text, or a sentence
+    seed: Annotated[int, Field(ge=0)] = 1  # the embedded base model was trained on those of seed 0
+
+
+class Corpus(Section):
+    train: str = "scenes"  # a .jsonl or .parquet file, or `scenes`
+    validation: str = "scenes"
+    scenes: Scenes = Scenes()
+
+
+class Lora(Section):
+    r: Positive = 16
+    alpha: Positive = 32
+    dropout: Share = 0.05
+    target_modules: Names | Literal["all-linear"] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    rslora: bool = False  # scale by alpha / sqrt(r), not alpha / r: 8 and 2 at the defaults
+    init: Literal["default", "gaussian", "loftq"] = "default"
+
+
+class Optimizer(Section):
+    name: Literal["paged_adamw_8bit", "adamw"] = "paged_adamw_8bit"
+    learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Share = 0.03  # of all steps
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+
+
+class Validation(Section):
+    every_steps: Positive = 50
+    batch_size: Positive = 8  # per worker
+
+
+class EarlyStopping(Section):
+    patience_steps: Positive = 100  # optimizer steps, not validations
+    min_delta: Annotated[float, Field(ge=0.0)] = 1e-4  # nats per token; a smaller gain does not count
+
+
+class Checkpoints(Section):
+    every_steps: Positive = 100
+    keep: Positive = 3  # the last ones; each of them carries the best adapter too
+
+
+class DeepSpeed(Section):
+    zero_stage: Literal[2] = 2
+    offload_optimizer: bool = True
+    offload_parameters: bool = False
+
+
+class Resources(Section):
+    workers: Positive = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: GPUs where the Ray cluster has some
+    cpus_per_worker: Annotated[float, Field(gt=0.0)] = 1.0  # torch threads: this, rounded down, at least 1
+    max_failures: Annotated[int, Field(ge=0)] = 3  # restarts from the last checkpoint
+
+
+class Recipe(Section):
+    """One training run. Every default is a choice that suits an 8B model on one 48 GB GPU."""
+
+    model: str = "embedded"  # a base model's name, a Hugging Face id, or a folder
+    seed: Annotated[int, Field(ge=0)] = 0
+    epochs: Positive = 3
+    max_steps: Positive | None = None  # optimizer steps; None: `epochs` decides
+    batch_size: Positive = 4  # samples per worker and forward pass
+    accumulation: Positive = 1  # forward passes per optimizer step
+    max_tokens: Positive | None = 2048  # prompt and caption; the model's own limit holds as well
+    quantization: Literal["nf4"] | None = "nf4"  # NF4 with double quantization
+    precision: Literal["bf16", "fp32"] = "bf16"  # of the base model and its arithmetic; adapters are float32
+    activation_checkpointing: bool = True  # less memory, 30 to 44 % slower
+    corpus: Corpus = Corpus()
+    lora: Lora = Lora()
+    optimizer: Optimizer = Optimizer()
+    validation: Validation = Validation()
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    checkpoints: Checkpoints = Checkpoints()
+    deepspeed: DeepSpeed | None = None
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if reason := next(_impossible(self), None):
+            raise ValueError(reason)
+        return self
+
+    @property
+    def samples_per_step(self) -> int:
+        return self.batch_size * self.accumulation * self.resources.workers
+
+    @property
+    def hash(self) -> str:
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _impossible(recipe: Recipe) -> Iterator[str]:
+    """Reasons why the combination cannot work, each with the way out."""
+    if recipe.lora.init == "loftq":
+        if recipe.quantization is not None:
+            yield (
+                "lora.init=loftq starts from full-precision weights, but quantization=nf4 loads a base model "
+                "that is already quantized. Use lora.init=default."
+            )
+        yield (
+            "lora.init=loftq rewrites the base weights, so the adapter would not fit the base model that is "
+            "served. Use lora.init=default."
+        )
+    if recipe.deepspeed and recipe.deepspeed.offload_parameters:
+        yield (
+            "deepspeed.offload_parameters needs ZeRO-3: ZeRO-2 does not shard parameters. "
+            "Use deepspeed.offload_parameters=false."
+        )
+    if recipe.deepspeed and recipe.resources.device == "cpu":
+        yield "deepspeed is for GPUs, but resources.device=cpu. Use deepspeed=null."
+
+
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a shipped name or a YAML file, with `key=value` overrides applied.
+
+    Raises:
+        ConfigError: no such recipe, unknown key, wrong type, or a combination that cannot work.
+    """
+    path = _find(name_or_path)
+    settings = _read_mapping(path.read_text(encoding="utf-8"), _shown(path))
+    if not overrides:
+        return _validated(settings, _shown(path))
+    _validated(settings, _shown(path), combinations=False)  # so that a fault is reported where it stands
+    for override in overrides:
+        settings = _merged(settings, _parse_override(override))
+    return _validated(settings, "command line")
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _find(name_or_path: str) -> Path:
+    shipped = RECIPES / f"{name_or_path}.yaml"
+    if shipped.parent == RECIPES and shipped.is_file():
+        return shipped
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise ConfigError(
+        f"no recipe '{name_or_path}'.{_did_you_mean(name_or_path, recipe_names())} "
+        f"Shipped: {', '.join(recipe_names())}; or give a YAML file."
+    )
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which `1e-5` is a number, as YAML 1.2 has it."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _read_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, _Yaml)  # noqa: S506 (_Yaml is a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: not valid YAML: {error}") from error
+
+
+def _read_mapping(text: str, origin: str) -> dict[str, Any]:
+    settings = _read_yaml(text, origin)
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise ConfigError(f"{origin}: a recipe is a mapping of keys to values")
+    return settings
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    """`lora.r=8` as {"lora": {"r": 8}}."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"'{override}' is not an override: write key=value, for example lora.r=8")
+    *sections, leaf = key.split(".")
+    nested = {leaf: _read_yaml(value, "command line")}
+    for section in reversed(sections):
+        nested = {section: nested}
+    return nested
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _validated(settings: Mapping[str, Any], origin: str, *, combinations: bool = True) -> Recipe:
+    try:
+        return Recipe.model_validate(_merged(_defaults(), settings))
+    except ValidationError as error:
+        faults = [fault for fault in error.errors() if combinations or fault["type"] != "value_error"]
+        if faults:
+            raise ConfigError("; ".join(f"{origin}: {_in_words(fault)}" for fault in faults)) from None
+    return Recipe()  # only an impossible combination, which an override may still resolve
+
+
+def _defaults() -> dict[str, Any]:
+    """The defaults as a mapping, so that a file that names one key of a section keeps the others."""
+    return Recipe().model_dump(mode="json")
+
+
+def _in_words(fault: Any) -> str:
+    key = ".".join(part for part in map(str, fault["loc"]) if part.isidentifier())
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{key}'.{_did_you_mean(key, _known_keys(Recipe))}"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    return f"'{key}': {fault['msg']}, not {fault['input']!r}"
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The nearest known word: as a whole, or else by its last part (`learning_rate`)."""
+    leaf = word.rpartition(".")[2]
+    near = difflib.get_close_matches(word, known, 1) or [
+        key for key in known if difflib.SequenceMatcher(None, leaf, key.rpartition(".")[2]).ratio() > 0.8
+    ]
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        for kind in _sections_in(field.annotation):
+            keys += _known_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    for kind in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -26,13 +26,13 @@ def read(name: str) -> Any:
 
 
 def submitted_by(job: str, folder: Path, **environment: str) -> list[str]:
-    """The command that a job script hands to the cluster, taken down by a stand-in for `ray`."""
+    """The arguments of `python` that a job script submits, taken down by a stand-in for `ray`."""
     ray, arguments = folder / "ray", folder / "arguments"
     ray.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {arguments}\n', encoding="utf-8")
     ray.chmod(0o755)
     subprocess.run([DEPLOY / "jobs" / job], check=True, env=os.environ | {"RAY": str(ray)} | environment)
     words = arguments.read_text(encoding="utf-8").splitlines()
-    return words[words.index("--") + 1 :]
+    return words[words.index("python", words.index("--")) + 1 :]
 
 
 def succeeds(arguments: list[str]) -> None:
@@ -71,19 +71,22 @@ def test_kubernetes_names_the_locked_ray_and_this_version(name: str) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_job_submits_options_that_its_package_knows(job: str, tmp_path: Path) -> None:
-    python, *arguments = submitted_by(job, tmp_path)
-    assert python == "python"
-    succeeds([*arguments, "--help"])  # an unknown option is reported before help is given
+    succeeds([*submitted_by(job, tmp_path), "--help"])  # an unknown option is reported before help is given
 
 
 @pytest.mark.parametrize("job", ["llama_te.sh", "gemma_te.sh"])
 def test_training_job_names_a_recipe_and_takes_overrides(job: str, tmp_path: Path) -> None:
     words = submitted_by(job, tmp_path, MODEL="embedded")
-    recipe = load_recipe(words[3], [word for word in words if "=" in word])
+    recipe = load_recipe(words[2], [word for word in words if "=" in word])
     assert (recipe.model, recipe.resources.workers, recipe.lora.r) == ("embedded", 2, 16)
+
+
+def test_scoring_job_has_a_time_limit(tmp_path: Path) -> None:
+    submitted_by("ext_capt.sh", tmp_path)
+    assert "24h" in (tmp_path / "arguments").read_text(encoding="utf-8").split()
 
 
 def test_renderer_comparison_job_runs(tmp_path: Path) -> None:
     words = submitted_by("test_svg.sh", tmp_path, CORPUS="services/samples", RUNS_DIR=str(tmp_path))
-    succeeds(words[1:])
+    succeeds(words)
     assert (tmp_path / "test_svg" / "comparison.html").exists()

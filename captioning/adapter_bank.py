@@ -66,7 +66,7 @@ class AdapterBank:
                 self._peft = PeftModel(self._model, config, adapter_name=slot)
             else:
                 self._peft.add_adapter(slot, config)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise AdapterError(f"the adapter does not fit this base model: {error}") from error
         cast(LoraModel, self._peft.base_model).set_adapter(
             []

@@ -195,13 +195,13 @@ def read_weights(folder: str | Path) -> AdapterWeights:
     folder = Path(folder)
     try:
         settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        _check_settings(folder / CONFIG_FILE, settings)
-        config = LoraConfig.from_pretrained(str(folder))
-        return AdapterWeights(config, load_file(folder / WEIGHTS_FILE))
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        if isinstance(error, AdapterError):
-            raise
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, SafetensorError) as error:
         raise AdapterError(f"'{folder}' cannot be read: {error}") from error
+    defaults = LoraConfig().to_dict()
+    _check_settings(folder / CONFIG_FILE, settings, defaults)
+    config = LoraConfig(**{name: settings[name] for name in settings.keys() & defaults.keys()})
+    return AdapterWeights(config, tensors)
 
 
 def model_card(manifest: Manifest) -> str:
@@ -243,12 +243,9 @@ Corpus: `{manifest.corpus_fingerprint}`. Recipe, with its defaults:
 """
 
 
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    from peft import LoraConfig
-
+def _check_settings(path: Path, settings: dict[str, Any], defaults: dict[str, Any]) -> None:
     if (kind := settings.get("peft_type")) != "LORA":
         raise AdapterError(f"{path}: peft_type is {kind!r}, only 'LORA' can be served")
-    defaults = LoraConfig().to_dict()
     for name, value in settings.items():
         is_default = value == defaults[name] if name in defaults else not value
         is_random = name == "init_lora_weights" and value in (False, "gaussian")  # leaves the base as it is

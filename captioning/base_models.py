@@ -56,12 +56,12 @@ def resolve(name_or_path: str) -> BaseModelSpec:
 
     Nothing is downloaded: a Hugging Face id that does not exist fails when it is loaded.
     """
-    if spec := BASE_MODELS.get(name_or_path):
-        return spec
-    folder = Path(name_or_path)
+    folder = Path(name_or_path).resolve()
+    for spec in BASE_MODELS.values():
+        if name_or_path == spec.id or str(folder) == spec.source:
+            return spec
     if folder.is_dir():
-        known = (spec for spec in BASE_MODELS.values() if Path(spec.source) == folder.resolve())
-        return next(known, None) or _local_spec(folder)
+        return _local_spec(folder)
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name_or_path):
         return BaseModelSpec(name_or_path, name_or_path)
     near = difflib.get_close_matches(name_or_path, BASE_MODELS, n=1)
@@ -77,7 +77,9 @@ def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:
 
     _require_files(spec, "tokenizer_config.json")
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.source, trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            spec.source, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise _cannot_load(spec, error) from error
     return tokenizer
@@ -172,7 +174,6 @@ def _nf4() -> BitsAndBytesConfig:
 
 
 def _local_spec(folder: Path) -> BaseModelSpec:
-    folder = folder.resolve()
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -15,8 +15,8 @@ from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION
 
 
-def make_manifest(base_model: str, adapter_id: str = "icons", **changes: Any) -> Manifest:
-    spec = resolve(base_model)
+def make_manifest(base: str, adapter_id: str = "icons", **changes: Any) -> Manifest:
+    spec = resolve(base)
     fields: dict[str, Any] = {
         "adapter_id": adapter_id,
         "base_model": spec.id,

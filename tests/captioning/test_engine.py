@@ -75,7 +75,9 @@ def reference(folder: Path, adapter: Path | None, prompt: list[int], max_new_tok
     )
     written = output[0, len(prompt) :].tolist()
     text = tokenizer.decode(written, skip_special_tokens=True)
-    return Generation(clean_caption(text), "stop" if written[-1] in end else "length", len(prompt), len(written))
+    return Generation(
+        clean_caption(text), "stop" if written[-1] in end else "length", len(prompt), len(written)
+    )
 
 
 def test_greedy_answers_are_those_of_transformers_and_peft(

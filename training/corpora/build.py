@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -142,7 +142,7 @@ def write_scenes(path: Path, *, split: Split, samples: int, style: str, seed: in
 def scenes_of_split(split: Split, spec: CorpusSpec) -> Iterator[Sample]:
     """Different scenes of one split, without end."""
     seen: set[str] = set()
-    for seed in _scene_seeds(spec.seed):
+    for seed in scene_seeds(spec.seed):
         candidate = prepare_scene(seed, spec.style, spec.max_canonical_chars)
         if isinstance(candidate, Candidate) and candidate.split() == split and candidate.digest not in seen:
             seen.add(candidate.digest)
@@ -186,7 +186,7 @@ def _candidate(sample: Sample, held_out: bool, max_chars: int) -> Candidate | st
     return Candidate(sample, len(canonical), hashlib.sha256(canonical.encode()).hexdigest(), held_out)
 
 
-def _scene_seeds(seed: int) -> Iterable[int]:
+def scene_seeds(seed: int) -> Iterable[int]:
     return count(seed * _SEEDS_PER_BUILD)
 
 
@@ -194,7 +194,7 @@ def _enough_scenes(spec: CorpusSpec, pool: ProcessPoolExecutor) -> Iterator[Cand
     """Scenes until every split has its number; what is beyond a split's number is passed over."""
     wanted = Counter({"train": spec.scenes, "validation": spec.scenes // 20, "test": spec.scenes // 20})
     prepare = partial(prepare_scene, style=spec.style, max_chars=spec.max_canonical_chars)
-    seeds = iter(_scene_seeds(spec.seed))
+    seeds = iter(scene_seeds(spec.seed))
     while any(number > 0 for number in wanted.values()):
         for candidate in pool.map(prepare, list(islice(seeds, _BLOCK)), chunksize=100):
             if isinstance(candidate, str) or wanted[candidate.split()] > 0:
@@ -226,46 +226,3 @@ def _write_split(path: Path, candidates: Sequence[Candidate]) -> SplitReport:
         },
         fingerprint=corpus_fingerprint(path),
     )
-
-
-def held_out_suite(cache_dir: Path, seed: int = 0) -> list[Sample]:
-    """The samples of the embedded test suite: 80 scenes and 80 icons of the held-out family.
-
-    Half of the scenes show combinations that no training split has. Of the icons 56 show what at
-    least three training families draw too, 12 such concepts that are kept out of training, and 12
-    anything. Which ones is decided by hashes alone.
-    """
-    return [*suite_scenes(seed), *_suite_icons(cache_dir, seed)]
-
-
-def suite_scenes(seed: int = 0) -> list[Sample]:
-    spec = CorpusSpec(seed=10 + seed)
-    drawn = (
-        prepare_scene(number, spec.style, spec.max_canonical_chars) for number in _scene_seeds(spec.seed)
-    )
-    found = (
-        scene for scene in islice(drawn, _BLOCK) if isinstance(scene, Candidate) and scene.split() == "test"
-    )
-    known: list[Sample] = []
-    unseen: list[Sample] = []
-    for scene in found:
-        (unseen if scene.is_held_out else known).append(scene.sample)
-    return [*known[:40], *unseen[:40]]
-
-
-def _suite_icons(cache_dir: Path, seed: int) -> list[Sample]:
-    families = [{concept(sample) for sample in read_icons(family, cache_dir)} for family in TRAINING_FAMILIES]
-    spread = Counter(chain.from_iterable(families))
-    icons = sorted(read_icons(HELD_OUT_FAMILY, cache_dir), key=lambda sample: _order(sample, seed))
-    groups: dict[str, list[Sample]] = {"common": [], "unseen concept": [], "any": []}
-    for sample in icons:
-        if isinstance(prepare_icon(sample, CorpusSpec().max_canonical_chars), str):
-            continue
-        is_common = spread[concept(sample)] >= 3
-        unseen = is_held_out_concept(concept(sample))
-        groups["any" if not is_common else "unseen concept" if unseen else "common"].append(sample)
-    return [*groups["common"][:56], *groups["unseen concept"][:12], *groups["any"][:12]]
-
-
-def _order(sample: Sample, seed: int) -> str:
-    return hashlib.sha256(f"{seed} {sample.id}".encode()).hexdigest()

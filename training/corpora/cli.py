@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from captioning.corpus import write_corpus
-from training.corpora.build import BuildReport, CorpusSpec, build_corpus, checked_style, held_out_suite
+from training.corpora.build import BuildReport, CorpusSpec, build_corpus, checked_style
 from training.corpora.icons import PACKAGES, TRAINING_FAMILIES
+from training.corpora.suite import held_out_suite
 
 app = typer.Typer(help="Make training corpora of generated scenes and real icons.", no_args_is_help=True)
 
@@ -64,12 +65,11 @@ def build(
 def suite(
     *,
     out: Annotated[Path, typer.Option(help="The .jsonl file to write.", dir_okay=False)],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
     cache: Cache = _CACHE,
     json_output: Json = False,
 ) -> None:
     """Write the held-out test suite of the embedded model."""
-    samples = write_corpus(out, held_out_suite(cache, seed))
+    samples = write_corpus(out, held_out_suite(cache))
     typer.echo(
         json.dumps({"samples": samples, "file": str(out)}) if json_output else f"{samples} samples in {out}"
     )

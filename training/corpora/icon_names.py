@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from training.corpora.icon_words import (
@@ -34,6 +34,9 @@ from training.corpora.icon_words import (
 )
 from training.corpora.wording import a, bare, join, sentence
 
+_EDGES = ("rounded", "dashed", "dotted")
+_ENCLOSED = ("letter", "number", "parking", "chart")
+
 IconStyle = Literal["outline", "thin outline", "bold outline", "filled", "two-tone", ""]
 
 
@@ -56,75 +59,113 @@ def parse_name(name: str, known: Collection[str] = ()) -> IconName:
     """The parts of an icon's name; `known` are the other names of its family.
 
     A last word counts as an addition ("lock" in `folder-lock`) only where the name without it is
-    an icon of its own; `padlock-heart` tells of a heart, `alarm-clock` of no clock beside an alarm.
+    an icon of its own: the clock in `alarm-clock` stands beside no alarm.
     """
     tokens = _tokens(name)
-    enclosure = _leading_enclosure(tokens, known)
-    adjectives: list[str] = []
-    badges: list[str] = []
-    while len(tokens) > 1:
-        base = "-".join(tokens[:-1])
-        pair, last = "-".join(tokens[-2:]), tokens[-1]
-        is_known = base in known or tuple(tokens[:-1]) in NOUNS
-        pointing = tokens[0] in ARROWS | POSITIONAL or (tokens[0] == "hand" and tokens[1] in FINGERS)
-        is_action = tokens[0] in ACTIONS and (tokens[0],) not in NOUNS
-        is_variant = last in DROPPED or (last.isdigit() and tokens[0] not in NUMBERED)
-        if tuple(tokens) in NOUNS:
-            break
-        if is_variant and is_known:
-            pass
-        elif is_action and last not in ENCLOSURES:
-            break
-        elif len(tokens) > 2 and pair in BADGES and not pointing:
-            badges.insert(0, BADGES[pair])
-            tokens.pop()
-        elif last in ENCLOSURES and not enclosure and _is_around(last, tokens[0], is_known):
-            enclosure = ENCLOSURES[last]
-        elif last in DIRECTIONS and DIRECTIONS[last] == last and is_known and not pointing:
-            badges.insert(0, f"an arrow pointing {last}")
-        elif last in BADGES and is_known and not pointing:
-            badges.insert(0, BADGES[last])
-        elif last in ADJECTIVES and (is_known or tokens[0] == "number"):
-            adjectives.insert(0, ADJECTIVES[last])
-        else:
-            break
-        tokens.pop()
+    peeler = _Peeler(tokens, known, _leading_enclosure(tokens, known))
+    while peeler.peel():
+        pass
     noun = _noun(tokens)
-    return IconName(noun, tuple(adjectives), tuple(badges), enclosure, noun.split()[0] in ACTIONS)
+    is_action = noun.split()[0] in ACTIONS
+    return IconName(noun, tuple(peeler.adjectives), tuple(peeler.badges), peeler.enclosure, is_action)
 
 
-def _is_around(shape: str, first: str, is_known: bool) -> bool:
-    """Circles and squares surround anything, other shapes only signs: `baseball-diamond` is none."""
-    return shape in ("circle", "square") or (is_known and (shape == "box" or first in BADGES))
+@dataclass
+class _Peeler:
+    """Takes the additions off the end of a name's words, one at a time, until the thing is left."""
+
+    tokens: list[str]
+    known: Collection[str]
+    enclosure: str
+    adjectives: list[str] = field(default_factory=list)
+    badges: list[str] = field(default_factory=list)
+
+    def peel(self) -> bool:
+        if len(self.tokens) == 1 or tuple(self.tokens) in NOUNS:
+            return False
+        if self._is_variant() or self._take_enclosure():
+            self.tokens.pop()
+            return True
+        return not self._is_action and (self._take_badge() or self._take_adjective())
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the name without its last word is an icon too."""
+        base = self.tokens[:-1]
+        return "-".join(base) in self.known or tuple(base) in NOUNS
+
+    @property
+    def _is_action(self) -> bool:
+        return self.tokens[0] in ACTIONS and (self.tokens[0],) not in NOUNS
+
+    @property
+    def _has_direction(self) -> bool:
+        """Whether "left" at the end tells where the thing points or stands, not of an arrow beside it."""
+        first, second = self.tokens[:2]
+        return first in ARROWS | POSITIONAL or (first == "hand" and second in FINGERS)
+
+    def _is_variant(self) -> bool:
+        first, last = self.tokens[0], self.tokens[-1]
+        return self._is_known and (last in DROPPED or (last.isdigit() and first not in NUMBERED))
+
+    def _take_enclosure(self) -> bool:
+        """Circles and squares surround anything, other shapes only signs: `baseball-diamond` is none."""
+        *others, last = self.tokens
+        if self.enclosure or last not in ENCLOSURES:
+            return False
+        if last not in ("circle", "square") and not (
+            self._is_known and (last == "box" or others[0] in BADGES)
+        ):
+            return False
+        self.enclosure = ENCLOSURES[last]
+        return True
+
+    def _take_badge(self) -> bool:
+        if self._has_direction:
+            return False
+        pair, last = "-".join(self.tokens[-2:]), self.tokens[-1]
+        if len(self.tokens) > 2 and pair in BADGES:
+            self.badges.insert(0, BADGES[pair])
+            del self.tokens[-2:]
+            return True
+        badge = f"an arrow pointing {last}" if last in ("up", "down", "left", "right") else BADGES.get(last)
+        if badge is None or not self._is_known:
+            return False
+        self.badges.insert(0, badge)
+        self.tokens.pop()
+        return True
+
+    def _take_adjective(self) -> bool:
+        first, last = self.tokens[0], self.tokens[-1]
+        if last not in ADJECTIVES or not (self._is_known or first == "number"):
+            return False
+        self.adjectives.insert(0, ADJECTIVES[last])
+        self.tokens.pop()
+        return True
 
 
 def _tokens(name: str) -> list[str]:
     """The words of a name; a number glued to a word (`calendar2`) is a drawing's variant."""
-    plain = (
-        name.lower()
-        .replace("file-type", "filetype")
-        .replace("file-earmark", "file")
-        .replace("clock-hour", "hour")
-    )
+    plain = name.lower()
+    for prefix, word in (("file-type", "filetype"), ("file-earmark", "file"), ("clock-hour", "hour")):
+        plain = plain.replace(prefix, word)
     words = [re.sub(r"(?<=[a-z]{3})\d$", "", word) for word in plain.split("-") if word]
     return [word for word in words if word not in STYLE] or words
 
 
 def _leading_enclosure(tokens: list[str], known: Collection[str]) -> str:
-    """Takes `circle` out of `circle-check` and of `arrow-circle-left`."""
+    """Takes `circle` out of `circle-check`, `circle-dashed-check` and `arrow-circle-left`."""
     if len(tokens) > 2 and tokens[1] in ("circle", "square") and tokens[0] in ARROWS | NUMBERED:
         return tokens.pop(1)
-    rest = tokens[1:]
-    if tokens[0] in LEADING_ENCLOSURES and rest:
-        whole = "-".join(rest)
-        if (
-            whole in known
-            or rest[0] in BADGES
-            or rest[0] in ("letter", "number", "parking", "chart")
-            or tuple(rest) in NOUNS
-        ):
-            return tokens.pop(0)
-    return ""
+    edges = tokens[1:2] if len(tokens) > 2 and tokens[1] in _EDGES else []
+    rest = tokens[1 + len(edges) :]
+    if tokens[0] not in LEADING_ENCLOSURES or not rest:
+        return ""
+    if not ("-".join(rest) in known or rest[0] in BADGES or rest[0] in _ENCLOSED or tuple(rest) in NOUNS):
+        return ""
+    shape = tokens[0]
+    tokens[:] = rest
+    return " ".join((*edges, shape))
 
 
 def _noun(tokens: list[str]) -> str:
@@ -166,7 +207,8 @@ def _classified(tokens: list[str]) -> str:
     rest = [DIGITS.get(word, word) for word in tokens[1:]]
     if not pattern or not rest:
         return ""
-    return NOUNS.get(tuple(rest)) or pattern.format(_spelled(rest))
+    known = NOUNS.get(tuple(rest)) if pattern == "{}" else None
+    return known or pattern.format(_spelled(rest))
 
 
 def _spelled(tokens: list[str]) -> str:

@@ -30,12 +30,17 @@ GRID = 1000  # units along the longer side
 
 _LEAVES = frozenset("path rect circle ellipse line polyline polygon text image".split())
 _STRUCTURED = frozenset("pattern filter marker symbol textPath switch".split())
-_SERVERS = frozenset("linearGradient radialGradient clipPath mask".split())
-_WORDS = frozenset("title desc metadata".split())
+_SERVERS = frozenset(["linearGradient", "radialGradient", "clipPath", "mask"])
+_WORDS = frozenset(["title", "desc", "metadata"])
+_NOT_DRAWN = _SERVERS | _WORDS | {"defs"}
+_OPACITY_OF = {"fill": "fill-opacity", "stroke": "stroke-opacity", "stop-color": "stop-opacity"}
 _GROUP_EFFECTS = ("opacity", "clip-path", "mask")
 _DROPPED = frozenset(
-    "id text-rendering shape-rendering image-rendering color-interpolation isolation mix-blend-mode overflow "
-    "enable-background vector-effect direction writing-mode font-stretch font-variant paint-order".split()
+    (
+        "id text-rendering shape-rendering image-rendering color-interpolation isolation mix-blend-mode "
+        "overflow enable-background vector-effect direction writing-mode font-stretch font-variant paint- "
+        "order"
+    ).split()
 )
 _DEFAULTS = {
     "fill": "#000",
@@ -55,9 +60,12 @@ _DEFAULTS = {
     "visibility": "visible",
     "display": "inline",
 }
+_RELATIVE_UNITS = ("em", "ex", "rem", "vw", "vh")
 _STROKE = re.compile(r"stroke-")
 _URL = re.compile(r"url\(#([^)]+)\)")
-_FONT = frozenset("font-family font-size font-style font-weight text-anchor letter-spacing word-spacing".split())
+_FONT = frozenset(
+    "font-family font-size font-style font-weight text-anchor letter-spacing word-spacing".split()
+)
 
 
 def canonicalize(drawing: Drawing) -> str:
@@ -65,7 +73,9 @@ def canonicalize(drawing: Drawing) -> str:
 
     The text has no `xmlns`, width or height: it is an SVG fragment as HTML allows it.
     """
-    root = ElementTree.fromstring(drawing.svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
+    root = ElementTree.fromstring(  # noqa: S314  # sanitized
+        drawing.svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+    )
     box = numbers(root.get("viewBox", ""))
     if _is_structured(root):
         result = _tidy(root, max(box[2], box[3]))
@@ -77,8 +87,8 @@ def canonicalize(drawing: Drawing) -> str:
 def _is_structured(root: Element) -> bool:
     tags = {element.tag for element in root.iter()}
     nested = any(element.tag == "svg" for element in root.iter() if element is not root)
-    relative = any(value.endswith(("em", "ex", "rem", "vw", "vh")) for e in root.iter() for value in e.attrib.values())
-    return bool(tags & _STRUCTURED) or nested or relative
+    values = (value for element in root.iter() for value in element.attrib.values())
+    return bool(tags & _STRUCTURED) or nested or any(value.endswith(_RELATIVE_UNITS) for value in values)
 
 
 class _Folder:
@@ -108,10 +118,12 @@ class _Folder:
 
     def _draw(self, element: Element, matrix: Matrix, inherited: dict[str, str]) -> Iterator[Element]:
         """The shapes that `element` draws, in `matrix`' coordinates, with every property written out."""
-        own = {name: value for name, value in element.attrib.items() if name in css.PROPERTIES and value != "inherit"}
-        if own.get("display") == "none" or own.get("opacity") in ("0", "0.0") or element.tag in _SERVERS | _WORDS:
-            return
-        if element.tag == "defs":
+        own = {
+            name: value
+            for name, value in element.attrib.items()
+            if name in css.PROPERTIES and value != "inherit"
+        }
+        if own.get("display") == "none" or own.get("opacity") == "0" or element.tag in _NOT_DRAWN:
             return
         matrix = multiply(matrix, parse_transform(element.get("transform", "")) or IDENTITY)
         properties = inherited | {name: value for name, value in own.items() if name in css.INHERITED}
@@ -121,8 +133,8 @@ class _Folder:
         elif element.tag == "use":
             target = self.by_id.get(element.get("href", "#")[1:])
             if target is not None:
-                x, y = (length(element.get(name, "0"), side) or 0 for name, side in zip("xy", self.box, strict=True))
-                moved = multiply(matrix, (1, 0, 0, 1, x, y))
+                x, y = length(element.get("x"), self.box[0]), length(element.get("y"), self.box[1])
+                moved = multiply(matrix, (1, 0, 0, 1, x or 0, y or 0))
                 yield from self._group(self._draw(target, moved, properties), effects, matrix)
         else:
             drawn = (shape for child in element for shape in self._draw(child, matrix, properties))
@@ -137,7 +149,7 @@ class _Folder:
         if not children:
             return
         effects = self._point_to_servers(effects, matrix)
-        if len(children) == 1 and not set(effects) & set(children[0].attrib) and "transform" not in children[0].attrib:
+        if len(children) == 1 and not {"transform", *effects} & set(children[0].attrib):
             children[0].attrib.update(effects)
             yield children[0]
             return
@@ -146,9 +158,10 @@ class _Folder:
         yield group
 
     def _leaf(self, element: Element, matrix: Matrix, properties: dict[str, str]) -> Iterator[Element]:
-        properties = _paint_only(element.tag, properties)
-        if properties is None:
+        visible = _paint_only(element.tag, properties)
+        if visible is None:
             return
+        properties = visible
         shape = Element(element.tag)
         boxed = any("url(" in value for value in properties.values())
         applied = fold(element, shape, matrix, self.box, properties, fixed_axes=boxed)
@@ -195,7 +208,8 @@ class _Folder:
             result.set(units, "objectBoundingBox")
         if target.get("mask-type") == "alpha":
             result.set("mask-type", "alpha")
-        inner = IDENTITY if boxed else multiply(matrix, parse_transform(target.get("transform", "")) or IDENTITY)
+        own = parse_transform(target.get("transform", "")) or IDENTITY
+        inner = IDENTITY if boxed else multiply(matrix, own)
         inherited = {name: value for name, value in target.attrib.items() if name in css.INHERITED}
         for child in target:
             result.extend(self._draw(child, inner, inherited))
@@ -240,7 +254,7 @@ def _paint_only(tag: str, properties: dict[str, str]) -> dict[str, str] | None:
 
 def _shorten_colors(properties: dict[str, str]) -> None:
     """Colours to their short form; the alpha of rgba() moves to the matching opacity."""
-    for name, opacity_name in (("fill", "fill-opacity"), ("stroke", "stroke-opacity"), ("stop-color", "stop-opacity")):
+    for name, opacity_name in _OPACITY_OF.items():
         if name not in properties:
             continue
         properties[name], alpha = short_color(properties[name])
@@ -356,5 +370,3 @@ def _sort_attributes(root: Element) -> None:
         items = sorted(element.attrib.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
         element.attrib.clear()
         element.attrib.update(items)
-
-

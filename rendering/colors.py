@@ -8,9 +8,11 @@ import tinycss2.color3
 
 # CSS names that are shorter than, or as short as, their hexadecimal form (CSS Color 3, section 4.3).
 _SHORT_NAMES = frozenset(
-    "aqua azure beige bisque black blue brown coral cyan gold gray green grey indigo ivory khaki lime linen "
-    "maroon navy olive orange orchid peru pink plum purple red salmon sienna silver snow tan teal tomato "
-    "violet wheat white yellow".split()
+    (
+        "aqua azure beige bisque black blue brown coral cyan gold gray green grey indigo ivory khaki lime "
+        "linen maroon navy olive orange orchid peru pink plum purple red salmon sienna silver snow tan teal "
+        "tomato violet wheat white yellow"
+    ).split()
 )
 
 

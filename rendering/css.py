@@ -7,6 +7,7 @@ Selectors that depend on a viewer (`:hover`, `@media`) do not apply to a still p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import cssselect2
@@ -17,15 +18,20 @@ from rendering.limits import Limits
 
 # The properties that CSS and presentation attributes share (SVG 1.1, appendix N, and SVG 2 additions).
 INHERITED = frozenset(
-    "fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin stroke-miterlimit "
-    "stroke-dasharray stroke-dashoffset color visibility clip-rule font-family font-size font-style font-weight "
-    "font-variant font-stretch text-anchor letter-spacing word-spacing writing-mode direction dominant-baseline "
-    "paint-order marker-start marker-mid marker-end text-rendering shape-rendering image-rendering "
-    "color-interpolation color-interpolation-filters".split()
+    (
+        "fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
+        "stroke-miterlimit stroke-dasharray stroke-dashoffset color visibility clip-rule font-family font- "
+        "size font-style font-weight font-variant font-stretch text-anchor letter-spacing word-spacing "
+        "writing-mode direction dominant-baseline paint-order marker-start marker-mid marker-end text- "
+        "rendering shape-rendering image-rendering color-interpolation color-interpolation-filters"
+    ).split()
 )
 NOT_INHERITED = frozenset(
-    "opacity display clip-path mask filter transform overflow stop-color stop-opacity flood-color flood-opacity "
-    "lighting-color text-decoration alignment-baseline baseline-shift vector-effect mix-blend-mode isolation".split()
+    (
+        "opacity display clip-path mask filter transform overflow stop-color stop-opacity flood-color "
+        "flood-opacity lighting-color text-decoration alignment-baseline baseline-shift vector-effect mix- "
+        "blend-mode isolation"
+    ).split()
 )
 PROPERTIES = INHERITED | NOT_INHERITED
 _GEOMETRY = frozenset("x y cx cy r rx ry width height".split())  # properties in SVG 2
@@ -46,7 +52,7 @@ def resolve(root: Element, limits: Limits) -> list[str]:
     removed: list[str] = []
     matcher = cssselect2.Matcher()
     rules = 0
-    for sheet in [element for element in root.iter("style")]:
+    for sheet in list(root.iter("style")):
         for rule in tinycss2.parse_stylesheet(sheet.text or "", skip_comments=True, skip_whitespace=True):
             if rule.type != "qualified-rule":
                 removed.append(f"@{rule.lower_at_keyword}" if rule.type == "at-rule" else "invalid CSS")
@@ -54,11 +60,13 @@ def resolve(root: Element, limits: Limits) -> list[str]:
             rules += 1
             _add_rule(matcher, rule, rules)
     if rules > limits.max_css_rules:
-        raise SvgRejected(f"The SVG has {rules:,} CSS rules, the limit is {limits.max_css_rules:,}.", "too_much_css")
+        raise SvgRejected(
+            f"The SVG has {rules:,} CSS rules, the limit is {limits.max_css_rules:,}.", "too_much_css"
+        )
     if rules:
         wrapped = cssselect2.ElementWrapper.from_xml_root(root)
         for node in wrapped.iter_subtree():
-            _apply(node.etree_element, [declarations for *_, declarations in matcher.match(node)])
+            _apply(node.etree_element, [payload for *_, payload in matcher.match(node)])
     else:
         for element in root.iter():
             if "style" in element.attrib:
@@ -91,9 +99,9 @@ def _declarations(content: object) -> Iterator[tuple[str, str, bool]]:
             yield item.lower_name, tinycss2.serialize(item.value).strip(), item.important
 
 
-def _apply(element: Element, matched: list[object]) -> None:
+def _apply(element: Element, matched: list[Any]) -> None:
     """Writes the winning value of each property as an attribute: importance, then order, then `style`."""
-    layers = [declarations for _order, declarations in matched]  # type: ignore[misc]  # cssselect2 is untyped
+    layers = [declarations for _order, declarations in matched]
     layers.append(list(_declarations(element.attrib.pop("style", ""))))
     winners: dict[str, tuple[bool, str]] = {}
     for declarations in layers:

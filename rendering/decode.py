@@ -41,7 +41,9 @@ def _gunzip(data: bytes, limits: Limits) -> bytes:
     try:
         text = inflater.decompress(data, limits.max_bytes + 1)
     except zlib.error as error:
-        raise SvgRejected(f"The file starts like a gzip file but cannot be decompressed: {error}.", "malformed") from None
+        raise SvgRejected(
+            f"The file starts like a gzip file but cannot be decompressed: {error}.", "malformed"
+        ) from None
     _check_size(len(text), limits, "The decompressed file")
     if not inflater.eof:
         raise SvgRejected("The gzip file is cut off before its end. Upload it again.", "malformed")

@@ -31,14 +31,27 @@ GEOMETRY = (
     "gradientUnits gradientTransform"
 ).split()
 _LENGTH_PROPERTIES = ("stroke-width", "stroke-dashoffset", "font-size", "letter-spacing", "word-spacing")
-_FONT_SIZES = {"xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0}
+_FONT_SIZES = {
+    "xx-small": 9.0,
+    "x-small": 10.0,
+    "small": 13.0,
+    "medium": 16.0,
+    "large": 18.0,
+    "x-large": 24.0,
+}
 _DEFAULT_FONT_SIZE = 16.0
 _MIN_SCALE = 1e-9
 Box = tuple[float, float]  # width and height that percentages refer to
 
 
 def fold(
-    element: Element, shape: Element, matrix: Matrix, box: Box, properties: dict[str, str], *, fixed_axes: bool
+    element: Element,
+    shape: Element,
+    matrix: Matrix,
+    box: Box,
+    properties: dict[str, str],
+    *,
+    fixed_axes: bool,
 ) -> Matrix:
     """Writes `element`'s geometry under `matrix` into `shape`, and scales the lengths in `properties`.
 
@@ -89,17 +102,17 @@ def _polygon(element: Element, shape: Element, m: Matrix, _box: Box) -> None:
 
 def _line(element: Element, shape: Element, m: Matrix, box: Box) -> None:
     for x_name, y_name in (("x1", "y1"), ("x2", "y2")):
-        _point(element, shape, m, box, x_name, y_name)
+        _point(element, shape, m, box, (x_name, y_name))
 
 
 def _circle(element: Element, shape: Element, m: Matrix, box: Box) -> None:
-    _point(element, shape, m, box, "cx", "cy")
+    _point(element, shape, m, box, ("cx", "cy"))
     diagonal = ((box[0] ** 2 + box[1] ** 2) / 2) ** 0.5
     _size(element, shape, "r", diagonal, mean_scale(m))
 
 
 def _ellipse(element: Element, shape: Element, m: Matrix, box: Box) -> None:
-    _point(element, shape, m, box, "cx", "cy")
+    _point(element, shape, m, box, ("cx", "cy"))
     _size(element, shape, "rx", box[0], abs(m[0]))
     _size(element, shape, "ry", box[1], abs(m[3]))
     if "rx" not in shape.attrib and "ry" in shape.attrib:
@@ -120,7 +133,10 @@ def _rect(element: Element, shape: Element, m: Matrix, box: Box) -> None:
             shape.set(name, short(low))
         extent = high - low
         thin = extent < 10
-        shape.set({"x": "width", "y": "height"}[name], short_length(extent) if thin else short(round(high) - round(low)))
+        shape.set(
+            {"x": "width", "y": "height"}[name],
+            short_length(extent) if thin else short(round(high) - round(low)),
+        )
     radii = (length(element.get("rx"), box[0]), length(element.get("ry"), box[1]))
     rx, ry = radii[0] if radii[0] is not None else radii[1], radii[1] if radii[1] is not None else radii[0]
     if rx and ry:
@@ -161,7 +177,10 @@ def _text(element: Element, shape: Element, m: Matrix, box: Box) -> None:
 
 
 _SPAN_PROPERTIES = frozenset(
-    "fill stroke stroke-width font-size font-weight font-style text-anchor letter-spacing opacity fill-opacity".split()
+    (
+        "fill stroke stroke-width font-size font-weight font-style text-anchor letter-spacing opacity fill- "
+        "opacity"
+    ).split()
 )
 
 
@@ -204,9 +223,9 @@ def is_drawn(shape: Element) -> bool:
     return True
 
 
-def _point(element: Element, shape: Element, m: Matrix, box: Box, x_name: str, y_name: str) -> None:
-    x, y = length(element.get(x_name, "0"), box[0]) or 0.0, length(element.get(y_name, "0"), box[1]) or 0.0
-    for name, value in zip((x_name, y_name), apply(m, x, y), strict=True):
+def _point(element: Element, shape: Element, m: Matrix, box: Box, names: tuple[str, str]) -> None:
+    x, y = (length(element.get(name), side) or 0.0 for name, side in zip(names, box, strict=True))
+    for name, value in zip(names, apply(m, x, y), strict=True):
         if short(value) != "0":
             shape.set(name, short(value))
 
@@ -259,20 +278,24 @@ def gradient(target: Element, by_id: Mapping[str, Element], matrix: Matrix, box:
         value = length(attributes.get(name), percent_of)
         values[name] = default * percent_of if value is None else value
     values["fx"], values["fy"] = (
-        values[name] if name in attributes else values.get(name.replace("f", "c"), 0.0) for name in ("fx", "fy")
+        values[name] if name in attributes else values.get(name.replace("f", "c"), 0.0)
+        for name in ("fx", "fy")
     )
-    scale = mean_scale(own)
-    if user_space and is_similarity(own) and scale > 0:
+    if user_space and is_similarity(own) and mean_scale(own) > 0:
         _map_gradient(result, values, own, names)
     else:
-        _write_gradient(result, values, attributes, own, names, user_space)
+        focus = {name: values[name] for name in ("fx", "fy") if name in attributes}
+        shown = {name: values[name] for name in names if user_space or abs(values[name] - names[name]) > 1e-6}
+        _write_gradient(result, shown | focus, own, user_space)
     if attributes.get("spreadMethod", "pad") != "pad":
         result.set("spreadMethod", attributes["spreadMethod"])
     for stop in stops:
         offset = length(stop.get("offset", "0"), 1.0) or 0.0
-        kept = {name: stop.attrib[name] for name in ("stop-color", "stop-opacity") if name in stop.attrib}
+        kept: dict[str, str] = {
+            name: stop.attrib[name] for name in ("stop-color", "stop-opacity") if name in stop.attrib
+        }
         kept["stop-color"] = kept.get("stop-color", "black")
-        result.append(Element("stop", {"offset": short(min(max(offset, 0.0), 1.0), 2), **kept}))
+        result.append(Element("stop", {"offset": short(min(max(offset, 0.0), 1.0), 2)} | kept))
     return result
 
 
@@ -281,7 +304,9 @@ _RADIAL = {"cx": 0.5, "cy": 0.5, "r": 0.5}
 _MAX_TEMPLATES = 16  # how many gradients may borrow from one another by href
 
 
-def _inherit_gradient(target: Element, by_id: Mapping[str, Element]) -> tuple[dict[str, str], Sequence[Element]]:
+def _inherit_gradient(
+    target: Element, by_id: Mapping[str, Element]
+) -> tuple[dict[str, str], Sequence[Element]]:
     attributes: dict[str, str] = {}
     stops: Sequence[Element] = ()
     element: Element | None = target
@@ -294,7 +319,9 @@ def _inherit_gradient(target: Element, by_id: Mapping[str, Element]) -> tuple[di
     return attributes, stops
 
 
-def _map_gradient(result: Element, values: Mapping[str, float], m: Matrix, names: Mapping[str, float]) -> None:
+def _map_gradient(
+    result: Element, values: Mapping[str, float], m: Matrix, names: Mapping[str, float]
+) -> None:
     pairs = [("x1", "y1"), ("x2", "y2")] if "x1" in names else [("cx", "cy"), ("fx", "fy")]
     for x_name, y_name in pairs:
         x, y = apply(m, values[x_name], values[y_name])
@@ -306,20 +333,11 @@ def _map_gradient(result: Element, values: Mapping[str, float], m: Matrix, names
             del result.attrib["fx"], result.attrib["fy"]
 
 
-def _write_gradient(
-    result: Element,
-    values: Mapping[str, float],
-    attributes: Mapping[str, str],
-    m: Matrix,
-    names: Mapping[str, float],
-    user_space: bool,
-) -> None:
+def _write_gradient(result: Element, values: Mapping[str, float], m: Matrix, user_space: bool) -> None:
     """A gradient that keeps its own coordinates (of the bounding box, or under a transform)."""
-    for name in (*names, "fx", "fy"):
-        if name in ("fx", "fy") and name not in attributes:
-            continue
-        if user_space or name not in names or abs(values[name] - names[name]) > 1e-6:
-            result.set(name, short(values[name], 3))
+    for name, value in values.items():
+        result.set(name, short(value, 3))
     if m != IDENTITY:
-        digits = [short(value, 4) for value in m[:4]] + [short(value, 1 if user_space else 4) for value in m[4:]]
+        shift_decimals = 1 if user_space else 4
+        digits = [short(v, 4) for v in m[:4]] + [short(v, shift_decimals) for v in m[4:]]
         result.set("gradientTransform", f"matrix({join(digits)})")

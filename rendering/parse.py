@@ -36,18 +36,26 @@ def parse(data: bytes, limits: Limits) -> tuple[Element, int]:
     except (LookupError, UnicodeError, ValueError) as error:
         if isinstance(error, SvgRejected):
             raise
-        raise SvgRejected(f"The file's declared encoding cannot be read: {error}. Save it as UTF-8.", "encoding") from None
-    assert builder.root is not None  # expat refuses a document without a root element
+        raise SvgRejected(
+            f"The file's declared encoding cannot be read: {error}. Save it as UTF-8.", "encoding"
+        ) from None
+    if builder.root is None:
+        raise _no_svg()
     return builder.root, builder.instructions
 
 
 def _not_xml(error: expat.ExpatError, builder: _TreeBuilder) -> SvgRejected:
     if builder.root is None:
-        return SvgRejected("The file is not an SVG: no <svg> element was found at its start.", "not_svg")
+        return _no_svg()
     reason = expat.ErrorString(error.code)
     return SvgRejected(
-        f"The SVG is not well-formed XML: line {error.lineno}, column {error.offset + 1}: {reason}.", "malformed"
+        f"The SVG is not well-formed XML: line {error.lineno}, column {error.offset + 1}: {reason}.",
+        "malformed",
     )
+
+
+def _no_svg() -> SvgRejected:
+    return SvgRejected("The file is not an SVG: no <svg> element was found at its start.", "not_svg")
 
 
 class _TreeBuilder:
@@ -74,11 +82,18 @@ class _TreeBuilder:
         limits = self.limits
         self._elements += 1
         if self._elements > limits.max_elements:
-            raise _over("elements", f"more than {limits.max_elements:,}", limits.max_elements, "too_many_elements")
+            raise _over(
+                "elements", f"more than {limits.max_elements:,}", limits.max_elements, "too_many_elements"
+            )
         if len(self._stack) >= limits.max_depth:
             raise _over("levels of nesting", f"more than {limits.max_depth}", limits.max_depth, "too_deep")
         if len(attributes) > limits.max_attributes:
-            raise _over("attributes in one element", str(len(attributes)), limits.max_attributes, "too_many_attributes")
+            raise _over(
+                "attributes in one element",
+                str(len(attributes)),
+                limits.max_attributes,
+                "too_many_attributes",
+            )
         element = Element(_local(name), {_attribute_name(key): value for key, value in attributes.items()})
         if self._stack:
             self._stack[-1].append(element)
@@ -107,7 +122,8 @@ class _TreeBuilder:
 
     def _entity(self, *_declaration: Any) -> int:
         raise SvgRejected(
-            "The SVG declares or refers to XML entities, which are never expanded here. Save it without a DTD subset.",
+            "The SVG declares or refers to XML entities, which are never expanded here. "
+            "Save it without a DTD subset.",
             "entities",
         )
 

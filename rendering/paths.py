@@ -25,7 +25,9 @@ Segment = tuple[str, tuple[float, ...]]
 
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 
-_ARC_DIGITS = 3  # more decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle
+_ARC_DIGITS = (
+    3  # more decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle
+)
 
 
 def parse_path(text: str, max_segments: int) -> list[Segment]:
@@ -187,7 +189,9 @@ def _arc_shape(
     if abs(rx - ry) > 10**-decimals:
         if exact != rounded:
             # Ends half an ellipse apart must stay so; a radius a little short is stretched by the renderer.
-            stretch = math.dist(*rounded) / (math.dist(*exact) or 1.0) if large or math.dist(*exact) > ry else 1.0
+            stretch = (
+                math.dist(*rounded) / (math.dist(*exact) or 1.0) if large or math.dist(*exact) > ry else 1.0
+            )
             rx, ry = math.floor(rx * stretch * 10) / 10, math.floor(ry * stretch * 10) / 10
         return [max(rx, 0.1), max(ry, 0.1), angle % 180]
     if exact == rounded and rx == round(rx, decimals + _ARC_DIGITS):

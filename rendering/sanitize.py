@@ -22,27 +22,37 @@ from rendering.limits import Limits
 from rendering.paths import Segment, parse_path
 
 _SHAPES = frozenset("path rect circle ellipse line polyline polygon".split())
-_CONTAINERS = frozenset("svg g defs symbol switch clipPath mask pattern marker linearGradient radialGradient filter".split())
-_FILTERS = frozenset(
-    "feBlend feColorMatrix feComponentTransfer feComposite feConvolveMatrix feDiffuseLighting feDisplacementMap "
-    "feDistantLight feDropShadow feFlood feFuncA feFuncB feFuncG feFuncR feGaussianBlur feMerge feMergeNode "
-    "feMorphology feOffset fePointLight feSpecularLighting feSpotLight feTile feTurbulence".split()
+_CONTAINERS = frozenset(
+    "svg g defs symbol switch clipPath mask pattern marker linearGradient radialGradient filter".split()
 )
-_TEXT = frozenset("text tspan textPath".split())
+_FILTERS = frozenset(
+    (
+        "feBlend feColorMatrix feComponentTransfer feComposite feConvolveMatrix feDiffuseLighting "
+        "feDisplacementMap feDistantLight feDropShadow feFlood feFuncA feFuncB feFuncG feFuncR "
+        "feGaussianBlur feMerge feMergeNode feMorphology feOffset fePointLight feSpecularLighting "
+        "feSpotLight feTile feTurbulence"
+    ).split()
+)
+_TEXT = frozenset(["text", "tspan", "textPath"])
 _ELEMENTS = _SHAPES | _CONTAINERS | _FILTERS | _TEXT | {"use", "image", "stop", "title", "desc"}
-_SILENT = frozenset("metadata style view cursor".split())  # nothing that anybody would miss in a picture
+_SILENT = frozenset(["metadata", "style", "view", "cursor"])  # nothing that anybody would miss in a picture
 
 _LENGTHS = frozenset(
-    "x y x1 y1 x2 y2 cx cy r rx ry fx fy fr width height refX refY markerWidth markerHeight offset "
-    "textLength startOffset dx dy rotate".split()
+    (
+        "x y x1 y1 x2 y2 cx cy r rx ry fx fy fr width height refX refY markerWidth markerHeight offset "
+        "textLength startOffset dx dy rotate"
+    ).split()
 )
 _PLAIN = frozenset(
-    "id viewBox preserveAspectRatio gradientUnits spreadMethod clipPathUnits maskUnits maskContentUnits patternUnits "
-    "patternContentUnits markerUnits orient filterUnits primitiveUnits lengthAdjust method spacing in in2 result mode "
-    "type values operator k1 k2 k3 k4 stdDeviation order kernelMatrix divisor bias edgeMode preserveAlpha "
-    "surfaceScale diffuseConstant specularConstant specularExponent scale xChannelSelector yChannelSelector azimuth "
-    "elevation z pointsAtX pointsAtY pointsAtZ limitingConeAngle radius baseFrequency numOctaves seed stitchTiles "
-    "tableValues slope intercept amplitude exponent mask-type pathLength".split()
+    (
+        "id viewBox preserveAspectRatio gradientUnits spreadMethod clipPathUnits maskUnits maskContentUnits "
+        "patternUnits patternContentUnits markerUnits orient filterUnits primitiveUnits lengthAdjust method "
+        "spacing in in2 result mode type values operator k1 k2 k3 k4 stdDeviation order kernelMatrix "
+        "divisor bias edgeMode preserveAlpha surfaceScale diffuseConstant specularConstant specularExponent "
+        "scale xChannelSelector yChannelSelector azimuth elevation z pointsAtX pointsAtY pointsAtZ "
+        "limitingConeAngle radius baseFrequency numOctaves seed stitchTiles tableValues slope intercept "
+        "amplitude exponent mask-type pathLength"
+    ).split()
 )
 _TRANSFORMS = frozenset(("transform", "gradientTransform", "patternTransform"))
 _REFERENCES = frozenset("fill stroke clip-path mask filter marker-start marker-mid marker-end".split())
@@ -111,7 +121,9 @@ class Sanitizer:
         chars = len(element.text or "") + sum(len(child.tail or "") for child in element)
         self._text_chars += chars
         if self._text_chars > self.limits.max_text_chars:
-            raise self._over("characters of drawn text", self._text_chars, self.limits.max_text_chars, "too_much_text")
+            raise self._over(
+                "characters of drawn text", self._text_chars, self.limits.max_text_chars, "too_much_text"
+            )
 
     def _attributes(self, element: Element) -> None:
         for name, value in list(element.attrib.items()):
@@ -185,7 +197,9 @@ class Sanitizer:
             self.removed["unreadable embedded image"] += 1
             return None
         if pixels > self.limits.max_image_pixels:
-            raise self._over("pixels in an embedded image", pixels, self.limits.max_image_pixels, "image_too_large")
+            raise self._over(
+                "pixels in an embedded image", pixels, self.limits.max_image_pixels, "image_too_large"
+            )
         return value
 
     def _path(self, value: str) -> str:
@@ -208,7 +222,9 @@ class Sanitizer:
         lengths = numbers(value, 64)
         if value.strip() == "none" or "%" in value or not lengths:
             return None
-        if any(dash < 0 for dash in lengths) or 0 <= sum(lengths) < self.side * _MIN_DASH_RATIO * len(lengths):
+        if any(dash < 0 for dash in lengths) or 0 <= sum(lengths) < self.side * _MIN_DASH_RATIO * len(
+            lengths
+        ):
             return None
         return join([short(dash, 6) for dash in lengths])
 
@@ -217,12 +233,16 @@ class Sanitizer:
         targets = {element.get("id", ""): element for element in self.root.iter() if "id" in element.attrib}
         cost = _Expansion(targets, self.limits.max_expanded_elements, self.removed).cost(self.root, 0)
         if cost > self.limits.max_expanded_elements:
-            raise self._over("elements once references are followed", cost, self.limits.max_expanded_elements, "expansion")
+            raise self._over(
+                "elements once references are followed", cost, self.limits.max_expanded_elements, "expansion"
+            )
 
     @staticmethod
     def _over(what: str, value: int, limit: int, code: str, at_least: bool = False) -> SvgRejected:
         amount = f"{'at least ' if at_least else ''}{value:,}" if value < 10**12 else "more than 10^12"
-        return SvgRejected(f"The SVG has {amount} {what}, the limit is {limit:,}. Simplify the drawing.", code)
+        return SvgRejected(
+            f"The SVG has {amount} {what}, the limit is {limit:,}. Simplify the drawing.", code
+        )
 
 
 class _Expansion:
@@ -315,17 +335,16 @@ def viewport(root: Element, limits: Limits) -> tuple[float, float, tuple[float, 
     width, height = length(root.get("width")), length(root.get("height"))
     if len(box) != 4:
         box = [0.0, 0.0, 300.0 if width is None else width, 150.0 if height is None else height]
-    if width is None and height is None:
-        width, height = box[2], box[3]
-    elif width is None:
-        width = (height or 0.0) * box[2] / box[3] if box[3] else 0.0
-    elif height is None:
-        height = width * box[3] / box[2] if box[2] else 0.0
-    assert height is not None
-    for name, value in (("width", width), ("height", height), ("viewBox width", box[2]), ("viewBox height", box[3])):
+    if width is None:
+        width = box[2] if height is None or not box[3] else height * box[2] / box[3]
+    if height is None:
+        height = box[3] if not box[2] else width * box[3] / box[2]
+    sides = {"width": width, "height": height, "viewBox width": box[2], "viewBox height": box[3]}
+    for name, value in sides.items():
         if not limits.min_side <= value <= limits.max_side:
             raise SvgRejected(
-                f"The SVG's {name} is {value:g} user units, allowed are {limits.min_side:g} to {limits.max_side:g}.",
+                f"The SVG's {name} is {value:g} user units; "
+                f"allowed are {limits.min_side:g} to {limits.max_side:g}.",
                 "size",
             )
     return width, height, (box[0], box[1], box[2], box[3])

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-
 from itertools import chain
 from pathlib import Path
 
@@ -37,9 +35,10 @@ class Pair:
 
 
 def build_pairs(
-    n_scenes: int, families: tuple[str, ...], cache_dir: Path, max_chars: int, processes: int, dropped: Counter[str]
-) -> list[Pair]:
-    """All pairs, each canonical text once; what is left out is counted in `dropped` by reason."""
+    n_scenes: int, families: tuple[str, ...], cache_dir: Path, *, max_chars: int, processes: int
+) -> tuple[list[Pair], Counter[str]]:
+    """All pairs, each canonical text once, and how many were left out by reason."""
+    dropped: Counter[str] = Counter()
     icon_samples = chain.from_iterable(icons.read_icons(family, cache_dir) for family in families)
     wanted = (sample for sample in icon_samples if not icons.is_held_out_concept(icons.concept(sample)))
     raw_icons = ((sample.svg, sample.references, sample.id.partition("/")[0]) for sample in wanted)
@@ -58,7 +57,7 @@ def build_pairs(
                 dropped["duplicate"] += 1
             else:
                 pairs[pair.canonical] = pair
-    return list(pairs.values())
+    return list(pairs.values()), dropped
 
 
 def _scene_pair(seed: int) -> Pair | str:
@@ -77,5 +76,3 @@ def _pair(svg: str, references: tuple[str, ...], source: str) -> Pair | str:
         return Pair(canonicalize(load(svg.encode())), references, source)
     except SvgRejected as error:
         return f"rejected: {error.code}"
-
-

@@ -9,7 +9,6 @@ import json
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from captioning.prompt import completion_ids, prompt_ids
 from training.base.corpus import Pair, build_pairs
 from training.base.tokenizer import MAX_CONTEXT_TOKENS, number_tokens, train_tokenizer
 from training.corpora.icons import TRAINING_FAMILIES
+
+Row = tuple[list[int], list[int]]  # token ids of a prompt and of its completion
 
 _CHECKPOINT = "pretraining.pt"
 _IGNORED = -100
@@ -40,9 +41,9 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 8_000
-    batch_tokens: int = 6_144  # padding included
-    learning_rate: float = 1.5e-3
+    steps: int = 4_400
+    batch_tokens: int = 2_560  # padding included
+    learning_rate: float = 1.2e-3
     warmup_steps: int = 150
     decay_share: float = 0.3  # of the steps, at the end, over which the rate falls to zero
     weight_decay: float = 0.05
@@ -68,7 +69,7 @@ def encode(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: Ba
     return examples
 
 
-def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[tuple[list[int], list[int]]]]:
+def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
     """Batches of (prompt, completion) of like length; one reference of each drawing an epoch."""
     rng = random.Random(f"{recipe.seed} {epoch}")
     icons = [example for example in examples if not example.is_scene]
@@ -77,7 +78,7 @@ def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iter
     chosen = icons + rng.sample(scenes, n_scenes)
     rows = [(example.prompt, rng.choice(example.completions)) for example in chosen]
     rows.sort(key=lambda row: len(row[0]) + len(row[1]) + rng.random() * 8)
-    found: list[list[tuple[list[int], list[int]]]] = [[]]
+    found: list[list[Row]] = [[]]
     for row in rows:
         width = len(row[0]) + len(row[1])
         if (len(found[-1]) + 1) * width > recipe.batch_tokens:
@@ -87,7 +88,7 @@ def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iter
     yield from found
 
 
-def tensors(rows: Sequence[tuple[list[int], list[int]]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors(rows: Sequence[Row], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Input ids and labels, both (batch, width), padded on the right: causal attention needs no mask then."""
     width = max(len(prompt) + len(completion) for prompt, completion in rows)
     ids = torch.full((len(rows), width), pad_id)
@@ -122,15 +123,15 @@ def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    _order_numbers(model.get_input_embeddings().weight, number_tokens(tokenizer))
+    _order_numbers(model.model.embed_tokens.weight, number_tokens(tokenizer))
     return model
 
 
 def _order_numbers(weight: torch.Tensor, tokens: dict[int, int]) -> None:
     """Starts the embeddings of 0 to 999 as sines and cosines, so that near numbers begin alike."""
-    numbers = torch.arange(1000)[:, None] / 1000  # (1000, 1)
-    frequencies = 2 ** torch.linspace(0, 7, weight.shape[1] // 2)[None, :]  # (1, hidden / 2)
-    waves = torch.cat([torch.sin(math.pi * numbers * frequencies), torch.cos(math.pi * numbers * frequencies)], 1)
+    frequencies = math.pi * 2 ** torch.linspace(0, 7, weight.shape[1] // 2)
+    angles = torch.arange(1000)[:, None] / 1000 * frequencies  # (1000, hidden / 2)
+    waves = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
     with torch.no_grad():
         weight[[tokens[number] for number in range(1000)]] = waves * 0.02 * math.sqrt(2)
 
@@ -146,11 +147,12 @@ class Trainer:
     """Steps over batches; all of its state is in one checkpoint file."""
 
     def __init__(self, recipe: BaseRecipe, model: LlamaForCausalLM, pad_id: int, folder: Path) -> None:
-        self.recipe, self.model, self.pad_id, self.folder = recipe, model.to(torch.bfloat16), pad_id, folder
+        self.recipe, self.pad_id, self.folder = recipe, pad_id, folder
+        self.model = model.bfloat16()
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.masters = [weight.detach().float() for weight in self.weights]
         self.optimizer = torch.optim.AdamW(
-            self.masters, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
+            self.masters, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
         )
         self.step = 0
 
@@ -163,13 +165,14 @@ class Trainer:
             if self.step % 50 == 0:
                 rate = seen / (time.monotonic() - started)
                 mean = sum(losses) / len(losses)
-                print(f"step {self.step}/{self.recipe.steps} loss {mean:.4f} {rate:,.0f} tokens/s", flush=True)
+                done = f"step {self.step}/{self.recipe.steps}"
+                print(f"{done} loss {mean:.4f} {rate:,.0f} tokens/s", flush=True)
                 losses = []
             if self.step % 500 == 0 or self.step == self.recipe.steps:
                 self.save()
                 print(f"step {self.step} validation loss {self.validation_loss(validation):.4f}", flush=True)
 
-    def _remaining(self, examples: Sequence[Example]) -> Iterator[list[tuple[list[int], list[int]]]]:
+    def _remaining(self, examples: Sequence[Example]) -> Iterator[list[Row]]:
         position = 0
         for epoch in range(self.recipe.steps):
             for rows in batches(examples, self.recipe, epoch):
@@ -237,7 +240,10 @@ def run(recipe: BaseRecipe, work: Path, out: Path, cache_dir: Path, processes: i
     examples = encode([pair for pair in pairs if not pair.is_validation], tokenizer, recipe)
     validation = encode([pair for pair in pairs if pair.is_validation], tokenizer, recipe)[:1000]
     lengths = sorted(len(example.prompt) for example in examples)
-    print(f"{len(examples):,} examples, median prompt {lengths[len(lengths) // 2]} tokens, vocabulary {len(tokenizer)}")
+    median = lengths[len(lengths) // 2]
+    print(
+        f"{len(examples):,} examples, median prompt {median} tokens, vocabulary {len(tokenizer)}", flush=True
+    )
     trainer = Trainer(recipe, new_model(recipe, tokenizer), tokenizer.pad_token_id, work)
     trainer.resume()
     trainer.train(examples, validation)
@@ -247,14 +253,16 @@ def run(recipe: BaseRecipe, work: Path, out: Path, cache_dir: Path, processes: i
 def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> list[Pair]:
     path = work / "pairs.jsonl"
     if not path.exists():
-        dropped: Counter[str] = Counter()
-        pairs = build_pairs(recipe.scenes, recipe.families, cache_dir, recipe.max_chars, processes, dropped)
+        pairs, dropped = build_pairs(
+            recipe.scenes, recipe.families, cache_dir, max_chars=recipe.max_chars, processes=processes
+        )
         print(f"{len(pairs):,} pairs; left out: {dict(dropped)}", flush=True)
         partial = path.with_suffix(".partial")
         with partial.open("w") as file:
             file.writelines(json.dumps(asdict(pair)) + "\n" for pair in pairs)
         partial.replace(path)
-    rows = [json.loads(line) for line in path.open()]
+    with path.open() as file:
+        rows = [json.loads(line) for line in file]
     return [Pair(row["canonical"], tuple(row["references"]), row["source"]) for row in rows]
 
 
@@ -264,7 +272,9 @@ def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, loss
     trainer.model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     ).save_pretrained(out)
     facts = {**asdict(trainer.recipe), "validation_loss": round(loss, 4)}
     (out / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -28,6 +28,8 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 _HEX = "0123456789abcdef"
+_GIVEN_TOKENS = 1_256  # pairs of hexadecimal digits, numbers of three digits
+_SQUARE = '<svg viewBox="0 0 1000 1000"'  # how most canonical drawings begin
 _HEX_COLOUR = r"(?<=#)[0-9a-f]{2}(?=[0-9a-f])|(?<=#[0-9a-f]{2})[0-9a-f]{2}|(?<=#[0-9a-f]{4})[0-9a-f]{2}"
 _PIECES = "|".join(
     (
@@ -47,17 +49,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = _pre_tokenizer()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - _given_tokens(),
+        vocab_size=vocab_size - _GIVEN_TOKENS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     learner.train_from_iterator((_NUMBER_OR_COLOUR.sub(" ", text) for text in texts), trainer)
     learned = json.loads(learner.to_str())["model"]
-    tokenizer = Tokenizer(_with_numbers(learned["vocab"], [tuple(pair) for pair in learned["merges"]]))
+    tokenizer = Tokenizer(_with_given(learned["vocab"], [tuple(pair) for pair in learned["merges"]]))
     tokenizer.pre_tokenizer = _pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
     head, _, tail = user_message("\0").partition("\0")
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (head, tail)])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (head, tail, _SQUARE)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=USER,
@@ -87,22 +89,26 @@ def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     )
 
 
-def _given_merges() -> Iterator[tuple[str, str]]:
+def _number_merges() -> Iterator[tuple[str, str]]:
+    """`abc` is reached from `ab` and `c` and from `a` and `bc`: whichever pair is joined first."""
     digits = _HEX[:10]
     yield from product(digits, digits)
-    yield from ((first, second) for first, second in product(_HEX, _HEX) if not (first + second).isdigit())
-    yield from ((f"{a}{b}", c) for a, b, c in product(digits, digits, digits))
+    for a, b, c in product(digits, digits, digits):
+        yield a + b, c
+        yield a, b + c
 
 
-def _given_tokens() -> int:
-    return sum(1 for _ in _given_merges())
+def _colour_merges() -> Iterator[tuple[str, str]]:
+    return ((first, second) for first, second in product(_HEX, _HEX) if not (first + second).isdigit())
 
 
-def _with_numbers(vocab: dict[str, int], merges: list[tuple[str, str]]) -> models.BPE:
-    """The learned BPE with the merges of numbers and colours put first."""
-    given = [pair for pair in _given_merges()]
-    taken = set(given)
-    merges = given + [pair for pair in merges if pair not in taken]
+def _with_given(vocab: dict[str, int], merges: list[tuple[str, str]]) -> models.BPE:
+    """The learned BPE with the merges of numbers before its own, and those of colours behind them."""
+    numbers, colours = list(_number_merges()), list(_colour_merges())
+    taken = set(numbers)
+    merges = [pair for pair in merges if pair not in taken]
+    taken.update(merges)
+    merges = numbers + merges + [pair for pair in colours if pair not in taken]
     tokens = dict.fromkeys(sorted(vocab, key=vocab.__getitem__))
-    tokens.update(dict.fromkeys(first + second for first, second in given))
+    tokens.update(dict.fromkeys(first + second for first, second in numbers + colours))
     return models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges)

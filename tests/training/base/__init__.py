@@ -1,0 +1,1 @@
+"""Tests of the embedded base model's recipe."""

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from captioning.prompt import completion_ids, prompt_ids
+from training.base.corpus import Pair, build_pairs
+from training.base.pretrain import BaseRecipe, batches, encode, learning_rate, new_model, run, tensors
+from training.base.tokenizer import number_tokens, train_tokenizer
+from training.corpora.scenes import generate_scene, is_held_out
+
+TINY = BaseRecipe(
+    scenes=200, families=(), vocab_size=1_700, hidden_size=32, layers=1, heads=2, feed_forward=64, steps=6,
+    batch_tokens=512, warmup_steps=2, scene_share=0.999, learning_rate=1e-2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    return build_pairs(60, (), Path("unused"), max_chars=900, processes=1)[0]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(pairs: list[Pair]) -> PreTrainedTokenizerFast:
+    return train_tokenizer((text for pair in pairs for text in (pair.canonical, *pair.references)), 1_700)
+
+
+def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
+    return tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize("number", [0, 7, 10, 99, 100, 101, 112, 200, 231, 500, 900, 999])
+def test_every_number_of_the_grid_is_one_token(tokenizer: PreTrainedTokenizerFast, number: int) -> None:
+    assert tokens(tokenizer, f"M{number}-{number}")[1::2] == [str(number), str(number)]
+
+
+def test_all_numbers_have_a_token_of_their_own(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert len(set(number_tokens(tokenizer).values())) == 1000
+    for number in range(1000):
+        assert tokens(tokenizer, str(number)) == [str(number)]
+
+
+def test_the_space_between_numbers_costs_nothing(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tokens(tokenizer, "12 345 6") == ["12", "345", "6"]
+
+
+def test_colours_are_read_channel_by_channel(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tokens(tokenizer, "#d0e1f2") == ["#", "d0", "e1", "f2"]
+
+
+def test_captions_come_back_as_written(tokenizer: PreTrainedTokenizerFast) -> None:
+    for caption in ("A red circle, left of “Ünïcode” 漢字 text.", "Fed, bed & a cafe: 42 things!"):
+        assert tokenizer.decode(completion_ids(tokenizer, caption), skip_special_tokens=True) == caption
+
+
+def test_the_fixed_prompt_is_one_token_at_each_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    drawing = '<svg viewBox="0 0 1000 1000"><path d="M1 2H3"/></svg>'
+    around = len(prompt_ids(tokenizer, drawing)) - len(tokens(tokenizer, drawing))
+    assert around == 4  # user, instruction, fence, assistant
+
+
+def test_no_held_out_combination_is_learned(pairs: list[Pair]) -> None:
+    held_out = [seed for seed in range(60) if is_held_out(generate_scene(seed).truth)]
+    assert held_out
+    references = {pair.references for pair in pairs}
+    assert all(generate_scene(seed).references not in references for seed in held_out)
+
+
+def test_labels_are_the_caption_and_nothing_else() -> None:
+    ids, labels = tensors([([1, 2, 3], [7, 8]), ([1], [9])], pad_id=0)
+    assert ids.tolist() == [[1, 2, 3, 7, 8], [1, 9, 0, 0, 0]]
+    assert labels.tolist() == [[-100, -100, 7, 8, -100], [9, -100, -100, -100, -100]]
+
+
+def test_batches_hold_every_drawing_once_within_the_budget(
+    pairs: list[Pair], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    examples = encode([*pairs, dataclasses.replace(pairs[0], source="lucide")], tokenizer, TINY)
+    found = list(batches(examples, TINY, epoch=0))
+    assert sum(len(rows) for rows in found) == len(examples)
+    assert all(len(rows) * max(len(p) + len(c) for p, c in rows) <= TINY.batch_tokens for rows in found)
+    assert found == list(batches(examples, TINY, epoch=0)) != list(batches(examples, TINY, epoch=1))
+
+
+def test_near_numbers_start_alike(tokenizer: PreTrainedTokenizerFast) -> None:
+    weight = new_model(TINY, tokenizer).model.embed_tokens.weight.detach()
+    ids = number_tokens(tokenizer)
+
+    def likeness(a: int, b: int) -> float:
+        return float(torch.cosine_similarity(weight[ids[a]], weight[ids[b]], dim=0))
+
+    assert likeness(500, 501) > 0.9 > likeness(500, 510)
+
+
+def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
+    recipe = BaseRecipe(steps=100, warmup_steps=10, decay_share=0.2, learning_rate=1.0)
+    rates = [learning_rate(recipe, step) for step in range(100)]
+    assert rates[10] == rates[79] == 1.0
+    assert [rates[0], rates[90], rates[99]] == pytest.approx([0.1, 0.5, 0.05])
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples_source = _as_icons(monkeypatch)
+    run(TINY, tmp_path / "a", tmp_path / "whole", examples_source, processes=1)
+    from training.base import pretrain
+
+    class Cut(Exception):
+        pass
+
+    save = pretrain.Trainer.save
+    update = pretrain.Trainer._update
+
+    def cut(self: pretrain.Trainer, ids: torch.Tensor, labels: torch.Tensor) -> float:
+        if self.step == 3:
+            save(self)
+            raise Cut
+        return update(self, ids, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain.Trainer, "_update", cut)
+        with pytest.raises(Cut):
+            run(TINY, tmp_path / "b", tmp_path / "never", examples_source, processes=1)
+    assert not (tmp_path / "never").exists()
+    run(TINY, tmp_path / "b", tmp_path / "resumed", examples_source, processes=1)
+    whole, resumed = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "resumed")
+    )
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    recipe = json.loads((tmp_path / "whole" / "recipe.json").read_text())
+    assert recipe["steps"] == 6
+    assert recipe["validation_loss"] > 0
+    assert AutoTokenizer.from_pretrained(tmp_path / "whole").chat_template
+
+
+def _as_icons(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Half of the scenes pass as icons: no package is fetched, and an epoch has both kinds."""
+    from training.base import pretrain
+
+    def mixed(*_args: object, **_kwargs: object) -> tuple[list[Pair], Counter[str]]:
+        pairs, dropped = build_pairs(200, (), Path("unused"), max_chars=900, processes=1)
+        half = [dataclasses.replace(pair, source="lucide") for pair in pairs[::2]]
+        return half + pairs[1::2], dropped
+
+    monkeypatch.setattr(pretrain, "build_pairs", mixed)
+    return Path("unused")

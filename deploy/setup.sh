@@ -25,8 +25,8 @@ find_python() {
 install_packages() {
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         say "installing $*"
-        apt-get update -qq >&2
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+        apt-get update -qq > /dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null
     else
         say "missing system packages. On Debian or Ubuntu: sudo apt-get install $*"
         return 1

@@ -38,8 +38,8 @@ _GROUP_EFFECTS = ("opacity", "clip-path", "mask")
 _DROPPED = frozenset(
     (
         "id text-rendering shape-rendering image-rendering color-interpolation isolation mix-blend-mode "
-        "overflow enable-background vector-effect direction writing-mode font-stretch font-variant paint- "
-        "order"
+        "overflow enable-background vector-effect direction writing-mode font-stretch font-variant "
+        "paint-order"
     ).split()
 )
 _DEFAULTS = {

@@ -20,17 +20,17 @@ from rendering.limits import Limits
 INHERITED = frozenset(
     (
         "fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
-        "stroke-miterlimit stroke-dasharray stroke-dashoffset color visibility clip-rule font-family font- "
-        "size font-style font-weight font-variant font-stretch text-anchor letter-spacing word-spacing "
-        "writing-mode direction dominant-baseline paint-order marker-start marker-mid marker-end text- "
-        "rendering shape-rendering image-rendering color-interpolation color-interpolation-filters"
+        "stroke-miterlimit stroke-dasharray stroke-dashoffset color visibility clip-rule font-family "
+        "font-size font-style font-weight font-variant font-stretch text-anchor letter-spacing word-spacing "
+        "writing-mode direction dominant-baseline paint-order marker-start marker-mid marker-end "
+        "text-rendering shape-rendering image-rendering color-interpolation color-interpolation-filters"
     ).split()
 )
 NOT_INHERITED = frozenset(
     (
         "opacity display clip-path mask filter transform overflow stop-color stop-opacity flood-color "
-        "flood-opacity lighting-color text-decoration alignment-baseline baseline-shift vector-effect mix- "
-        "blend-mode isolation"
+        "flood-opacity lighting-color text-decoration alignment-baseline baseline-shift vector-effect "
+        "mix-blend-mode isolation"
     ).split()
 )
 PROPERTIES = INHERITED | NOT_INHERITED

@@ -178,8 +178,8 @@ def _text(element: Element, shape: Element, m: Matrix, box: Box) -> None:
 
 _SPAN_PROPERTIES = frozenset(
     (
-        "fill stroke stroke-width font-size font-weight font-style text-anchor letter-spacing opacity fill- "
-        "opacity"
+        "fill stroke stroke-width font-size font-weight font-style text-anchor letter-spacing opacity "
+        "fill-opacity"
     ).split()
 )
 

@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_an_endless_drawing_is_killed_in_time_and_the_next_one_drawn() -> None:
         started = time.monotonic()
         with pytest.raises(RenderError, match="1 s") as caught:
             rasterizer.render(ENDLESS)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5
         assert caught.value.code == "render_timeout"
         assert not alive(first)
         assert picture(rasterizer.render(RED_CIRCLE, size_px=64)).getpixel((32, 32)) == (255, 0, 0)
@@ -151,7 +152,7 @@ def test_twenty_threads_share_two_workers(rasterizer: Rasterizer) -> None:
 
 
 def test_threads_that_meet_endless_drawings_do_not_disturb_the_others() -> None:
-    with Rasterizer(workers=2, timeout_s=2.0) as rasterizer, ThreadPoolExecutor(6) as threads:
+    with Rasterizer(workers=2, timeout_s=3.0) as rasterizer, ThreadPoolExecutor(6) as threads:
         jobs = [threads.submit(rasterizer.render, d) for d in (ENDLESS, RED_CIRCLE, RED_CIRCLE) * 2]
         codes = [getattr(job.exception(), "code", "drawn") for job in jobs]
     assert codes == ["render_timeout", "drawn", "drawn"] * 2
@@ -295,3 +296,30 @@ def test_a_file_in_the_working_directory_cannot_pose_as_a_module(
     monkeypatch.chdir(tmp_path)
     with Rasterizer() as rasterizer:
         rasterizer.render(RED_CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("raise ImportError('libresvg is missing')", "libresvg is missing"),
+        ("import os; os._exit(3)", "status 3"),
+    ],
+)
+def test_a_renderer_that_cannot_start_says_why(
+    module: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resvg_py.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = workers_of()
+    with Rasterizer(backend="resvg") as rasterizer, pytest.raises(RenderError, match=reason) as caught:
+        rasterizer.render(RED_CIRCLE)
+    assert caught.value.code == "backend_unavailable"
+    assert workers_of() == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": 0}, {"timeout_s": 0}, {"memory_mib": -1}, {"backend": "paint"}]
+)
+def test_a_pool_with_wrong_settings_is_a_value_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        Rasterizer(**wrong)

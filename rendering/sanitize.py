@@ -55,6 +55,9 @@ _PLAIN = frozenset(
     ).split()
 )
 _TRANSFORMS = frozenset(("transform", "gradientTransform", "patternTransform"))
+_NUMERIC = frozenset(
+    "opacity fill-opacity stroke-opacity stop-opacity stroke-miterlimit stroke-width".split()
+)
 _REFERENCES = frozenset("fill stroke clip-path mask filter marker-start marker-mid marker-end".split())
 _LOCAL_URL = re.compile(r"url\(\s*['\"]?#([^'\"()\s]{1,200})['\"]?\s*\)(.{0,100})", re.DOTALL)
 _DATA_URI = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,", re.IGNORECASE)
@@ -155,7 +158,7 @@ class Sanitizer:
             return None
         if name in _REFERENCES:
             return self._paint(value)
-        if name in _LENGTHS:
+        if name in _LENGTHS or name in _NUMERIC:
             return value.strip() if numbers(value) else None
         if name in css.PROPERTIES | _PLAIN:
             return self._plain(value)
@@ -193,7 +196,13 @@ class Sanitizer:
             data = base64.b64decode(re.sub(r"\s+", "", value.partition(",")[2]), validate=True)
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP")) as image:
                 pixels = image.width * image.height
-        except (binascii.Error, OSError, ValueError, Image.DecompressionBombError):
+        except (
+            binascii.Error,
+            OSError,
+            ValueError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ):
             self.removed["unreadable embedded image"] += 1
             return None
         if pixels > self.limits.max_image_pixels:

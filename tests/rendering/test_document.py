@@ -279,3 +279,11 @@ def test_heavy_files_end_in_a_picture_or_a_typed_error(name: str, rasterizer: Ra
     with contextlib.suppress(SvgRejected, RenderError):
         assert picture(rasterizer.render(load(HEAVY[name]), size_px=64)).size == (64, 64)
     assert time.monotonic() - started < 10
+
+
+def test_a_property_that_is_no_number_is_dropped() -> None:
+    drawing = load(
+        b'<svg viewBox="0 0 9 9"><rect width="9" height="9" opacity="none" stroke-width="thick"/></svg>'
+    )
+    assert "opacity" not in drawing.svg
+    assert "stroke-width" not in drawing.svg

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, cast
-
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer, LoraModel
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any, cast
 
 from captioning.adapters import AdapterWeights
 from captioning.errors import AdapterError
+
+if TYPE_CHECKING:  # who captions with the base model alone does not wait for peft
+    from peft import LoraConfig, PeftModel
+    from peft.tuners.lora import LoraModel
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
+    from transformers import PreTrainedModel
 
 BASE = "__base__"
 """The slot of a row that goes through no adapter (peft's own name for it)."""
@@ -33,7 +35,7 @@ class AdapterBank:
         self._peft: PeftModel | None = None
         self._numbers = count()
         self._row_slots: list[str] = []
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._hooks: list[RemovableHandle] = []
 
     def add(self, weights: AdapterWeights) -> str:
         """Put an adapter into the model; returns its slot.
@@ -41,6 +43,8 @@ class AdapterBank:
         Raises:
             AdapterError: its tensors are not exactly those that its settings call for in this model.
         """
+        from peft import set_peft_model_state_dict
+
         slot = f"slot{next(self._numbers)}"  # peft takes no "." in a name, an adapter id may have one
         peft_model = self._make_slot(slot, weights.config)
         try:
@@ -61,6 +65,8 @@ class AdapterBank:
         self._row_slots = list(slots)
 
     def _make_slot(self, slot: str, config: LoraConfig) -> PeftModel:
+        from peft import PeftModel
+
         try:
             if self._peft is None:
                 self._peft = PeftModel(self._model, config, adapter_name=slot)
@@ -68,26 +74,30 @@ class AdapterBank:
                 self._peft.add_adapter(slot, config)
         except (TypeError, ValueError) as error:
             raise AdapterError(f"the adapter does not fit this base model: {error}") from error
-        cast(LoraModel, self._peft.base_model).set_adapter(
+        cast("LoraModel", self._peft.base_model).set_adapter(
             []
         )  # none is active by itself, only the routed ones run
         self._peft.requires_grad_(False).eval()
         return self._peft
 
     def _rehook(self) -> None:
+        from peft.tuners.lora import LoraLayer
+
         for hook in self._hooks:
             hook.remove()
         layers = (module for module in self._model.modules() if isinstance(module, LoraLayer))
         self._hooks = [layer.register_forward_pre_hook(self._name_rows, with_kwargs=True) for layer in layers]
 
     def _name_rows(
-        self, layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs | {"adapter_names": self._row_slots}
 
 
-def _check_tensors(peft_model: PeftModel, slot: str, tensors: dict[str, torch.Tensor]) -> None:
+def _check_tensors(peft_model: PeftModel, slot: str, tensors: dict[str, Tensor]) -> None:
     """Refuse what peft lets pass: a tensor without a target would serve the base model, unnoticed."""
+    from peft import get_peft_model_state_dict
+
     wanted = get_peft_model_state_dict(peft_model, adapter_name=slot, save_embedding_layers=False)
     problems = {
         "has no target in this base model": tensors.keys() - wanted.keys(),

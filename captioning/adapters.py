@@ -244,7 +244,8 @@ Corpus: `{manifest.corpus_fingerprint}`. Recipe, with its defaults:
 
 
 def _check_settings(path: Path, settings: dict[str, Any], defaults: dict[str, Any]) -> None:
-    if (kind := settings.get("peft_type")) != "LORA":
+    kind = settings.get("peft_type") if isinstance(settings, dict) else None
+    if kind != "LORA":
         raise AdapterError(f"{path}: peft_type is {kind!r}, only 'LORA' can be served")
     for name, value in settings.items():
         is_default = value == defaults[name] if name in defaults else not value

@@ -156,7 +156,8 @@ def test_4_bits_are_near_the_full_weights(llama: Path) -> None:
     layers = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
     assert len(layers) == 2 * 7  # all linear layers but the head
     for name, layer in layers.items():
-        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        packed: Any = layer.weight
+        weight = dequantize_4bit(packed.data, packed.quant_state)
         original: Any = full[name]
         assert (weight - original.weight).norm() < 0.15 * original.weight.norm()
 

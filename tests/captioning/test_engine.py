@@ -2,97 +2,322 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from captioning.adapters import Manifest, write_adapter
-from captioning.base_models import BaseModelSpec, load_model, load_tokenizer, resolve
+from captioning.base_models import BASE_MODELS, Quantization, load_model, load_tokenizer, resolve
 from captioning.engine import Caption, Engine, Generation, GenerationRequest
 from captioning.errors import AdapterError, ConfigError, ModelNotFound, PromptTooLong
+from captioning.pipeline import prepare
 from captioning.prompt import clean_caption, prompt_ids
 from rendering import SvgRejected
-from tests.captioning.helpers import make_adapter, make_manifest
-from tests.tiny_models import make_tiny_gemma2, make_tiny_llama
+from tests.captioning.helpers import make_adapter
 
-DRAWINGS = (
+CANONICAL = (
     '<svg viewBox="0 0 10 10"><circle r="3"/></svg>',
     '<svg viewBox="0 0 10 10"><rect width="5" height="5" fill="#f00"/><path d="M0 0L9 9"/></svg>',
     "<svg/>",
 )
-
-
-@pytest.fixture(scope="module", params=[make_tiny_llama, make_tiny_gemma2], ids=["llama", "gemma2"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    make: Callable[[Path], Path] = request.param
-    return make(tmp_path_factory.mktemp("base"))
+FILE = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle cx="5" cy="5" r="3"/></svg>'
+END_TOKENS = ("<|eot_id|>", "<end_of_turn>", "<eos>")
 
 
 @pytest.fixture(scope="module")
-def adapters(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two random adapters: one on attention, one of another rank on other modules."""
-    parent = tmp_path_factory.mktemp("adapters")
+def adapters(
+    llama: Path, gemma: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Path]]:
+    """Two random adapters for each family, of other ranks and on other modules."""
     return {
-        "icons-v1.2": make_adapter(folder, parent / "a", "icons-v1.2", r=4, seed=1),
-        "logos": make_adapter(folder, parent / "b", "logos", r=2, seed=2, modules=["v_proj", "up_proj"]),
+        base.name: {
+            "icons-v1.2": make_adapter(base, tmp_path_factory.mktemp("a"), "icons-v1.2", r=4, seed=1),
+            "logos": make_adapter(
+                base, tmp_path_factory.mktemp("b"), "logos", r=2, seed=2, modules=["v_proj", "up_proj"]
+            ),
+        }
+        for base in (llama, gemma)
     }
 
 
+@pytest.fixture(scope="module")
+def prompts(llama: Path) -> list[list[int]]:
+    tokenizer = load_tokenizer(resolve(str(llama)))
+    return [prompt_ids(tokenizer, svg) for svg in CANONICAL]
+
+
 @pytest.fixture
-def engine(folder: Path, adapters: dict[str, Path]) -> Engine:
-    engine = Engine.load(str(folder), dtype="float32", device="cpu", max_batch_size=4)
-    for path in adapters.values():
-        engine.load_adapter(path)
+def engine(llama: Path, adapters: dict[str, dict[str, Path]]) -> Engine:
+    """A tiny Llama with both of its adapters."""
+    engine = Engine.load(str(llama), dtype="float32", device="cpu", max_batch_size=4)
+    for folder in adapters["tiny-llama"].values():
+        engine.load_adapter(folder)
     return engine
 
 
-@pytest.fixture(scope="module")
-def prompts(folder: Path) -> list[list[int]]:
-    tokenizer = load_tokenizer(resolve(str(folder)))
-    return [prompt_ids(tokenizer, svg) for svg in DRAWINGS]
-
-
-def reference(folder: Path, adapter: Path | None, prompt: list[int], max_new_tokens: int) -> Generation:
-    """What transformers and peft generate for one request."""
-    spec = resolve(str(folder))
-    model: PreTrainedModel | PeftModel = load_model(spec, dtype=torch.float32)
-    if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter)).eval()
-    ids = torch.tensor([prompt])
-    tokenizer = load_tokenizer(spec)
-    end = {tokenizer.convert_tokens_to_ids(token) for token in ("<|eot_id|>", "<end_of_turn>", "<eos>")}
-    output = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=[token for token in end if token is not None],
-    )
-    written = output[0, len(prompt) :].tolist()
-    text = tokenizer.decode(written, skip_special_tokens=True)
-    return Generation(
-        clean_caption(text), "stop" if written[-1] in end else "length", len(prompt), len(written)
-    )
-
-
-def test_greedy_answers_are_those_of_transformers_and_peft(
-    folder: Path, adapters: dict[str, Path], engine: Engine, prompts: list[list[int]]
-) -> None:
-    choices = [None, *adapters]
-    requests = [
+def requests_of(prompts: list[list[int]]) -> list[GenerationRequest]:
+    """Every prompt with the base model and each adapter, in a jumble of lengths."""
+    choices = (None, "icons-v1.2", "logos")
+    return [
         GenerationRequest(prompt, choices[(index + shift) % 3], max_new_tokens=6 + 5 * index)
         for shift in range(3)
         for index, prompt in enumerate(prompts)
     ]
-    expected = [
-        reference(folder, adapters.get(request.adapter or ""), request.prompt_ids, request.max_new_tokens)
-        for request in requests
-    ]
-    assert engine.generate(requests) == expected
-    assert [engine.generate([request])[0] for request in requests] == expected
-    assert len({answer.text for answer in expected}) > 3
+
+
+def reference(
+    base: Path, adapter: Path | None, request: GenerationRequest, quantization: Quantization | None = None
+) -> Generation:
+    """What transformers and peft generate for one request."""
+    spec = resolve(str(base))
+    tokenizer = load_tokenizer(spec)
+    model: Any = load_model(spec, dtype=torch.float32, quantization=quantization)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter)).eval()
+    vocabulary = tokenizer.get_vocab()
+    ends = [vocabulary[token] for token in END_TOKENS if token in vocabulary]
+    ids = torch.tensor([request.prompt_ids])
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=request.max_new_tokens,
+        do_sample=False,
+        eos_token_id=ends,
+    )
+    written = output[0, ids.shape[1] :].tolist()
+    text = clean_caption(str(tokenizer.decode(written, skip_special_tokens=True)))
+    return Generation(text, "stop" if written[-1] in ends else "length", ids.shape[1], len(written))
+
+
+@pytest.mark.parametrize(
+    ("family", "quantization"), [("llama", None), ("gemma", None), ("llama", "nf4"), ("gemma", "nf4")]
+)
+def test_greedy_answers_are_those_of_transformers_and_peft(
+    family: str,
+    quantization: Quantization | None,
+    adapters: dict[str, dict[str, Path]],
+    request: pytest.FixtureRequest,
+) -> None:
+    base: Path = request.getfixturevalue(family)
+    engine = Engine.load(
+        str(base), dtype="float32", device="cpu", quantization=quantization, max_batch_size=4
+    )
+    folders = adapters[base.name]
+    for folder in folders.values():
+        engine.load_adapter(folder)
+    jobs = requests_of([prompt_ids(engine.tokenizer, svg) for svg in CANONICAL])
+    expected = [reference(base, folders.get(job.adapter or ""), job, quantization) for job in jobs]
+    assert engine.generate(jobs) == expected
+    assert [engine.generate([job])[0] for job in jobs] == expected
+    assert len({answer.text for answer in expected}) > len(jobs) // 2
+
+
+def test_nothing_asked_nothing_answered(engine: Engine) -> None:
+    assert engine.generate([]) == []
+    assert engine.caption([]) == []
+
+
+def test_a_fresh_engine_runs_the_plain_model(llama: Path) -> None:
+    engine = Engine.load(str(llama), device="cpu")
+    layer: Any = engine._model.model.layers[0]
+    assert type(layer.self_attn.q_proj) is torch.nn.Linear
+    assert engine.adapters == {}
+
+
+def test_the_models_own_end_tokens_end_a_caption(llama: Path, prompts: list[list[int]]) -> None:
+    model = load_model(resolve(str(llama)), dtype=torch.float32)
+    settings: Any = model.generation_config
+    settings.eos_token_id = list(range(len(load_tokenizer(resolve(str(llama))))))
+    engine = Engine(model, load_tokenizer(resolve(str(llama))), resolve(str(llama)))
+    (answer,) = engine.generate([GenerationRequest(prompts[0])])
+    assert (answer.finish_reason, answer.completion_tokens) == ("stop", 1)
+
+
+def test_samples_depend_on_their_seed_alone(engine: Engine, prompts: list[list[int]]) -> None:
+    def sample(seed: int | None, prompt: int = 0) -> GenerationRequest:
+        return GenerationRequest(prompts[prompt], "logos", 12, temperature=1.5, seed=seed)
+
+    alone = [engine.generate([sample(seed)])[0] for seed in (1, 2)]
+    together = engine.generate([sample(2), sample(None, 1), sample(1), sample(None, 1)])
+    assert [together[2], together[0]] == alone
+    assert alone[0] != alone[1]
+    assert together[1] != together[3]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"prompt_ids": []}, {"max_new_tokens": 0}, {"temperature": -1.0}, {"temperature": float("nan")}],
+)
+def test_requests_that_make_no_sense(engine: Engine, changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="cannot generate"):
+        engine.generate([GenerationRequest(**({"prompt_ids": [1]} | changes))])
+
+
+def test_the_context_holds_prompt_and_caption(engine: Engine) -> None:
+    engine.generate([GenerationRequest([5] * 1023, max_new_tokens=1)])
+    with pytest.raises(PromptTooLong, match=r"1,023 prompt tokens and 2 new ones.*holds 1,024"):
+        engine.generate([GenerationRequest([5] * 1023, max_new_tokens=2)])
+
+
+def test_adapters_come_and_go(engine: Engine, prompts: list[list[int]]) -> None:
+    jobs = {name: GenerationRequest(prompts[0], name, 8) for name in (None, "icons-v1.2", "logos")}
+    before = {name: engine.generate([job]) for name, job in jobs.items()}
+    assert sorted(engine.adapters) == ["icons-v1.2", "logos"]
+    engine.unload_adapter("logos")
+    with pytest.raises(ModelNotFound, match=r"No adapter 'logos'\. Available: icons-v1\.2\."):
+        engine.generate([jobs[None], jobs["logos"]])
+    assert [engine.generate([jobs[name]]) for name in (None, "icons-v1.2")] == list(before.values())[:2]
+    engine.unload_adapter("icons-v1.2")
+    assert engine.generate([jobs[None]]) == before[None]
+    with pytest.raises(ModelNotFound, match="Available: none"):
+        engine.unload_adapter("icons-v1.2")
+
+
+def test_a_retrained_adapter_takes_the_place_of_the_old(
+    engine: Engine, llama: Path, prompts: list[list[int]], tmp_path: Path
+) -> None:
+    job = GenerationRequest(prompts[0], "logos", 12)
+    old = engine.generate([job])
+    retrained = make_adapter(llama, tmp_path / "logos", "logos", seed=77)
+    for _ in range(2):
+        engine.load_adapter(retrained)
+    assert engine.generate([job]) == [reference(llama, retrained, job)] != old
+    lora: Any = engine._model.model.layers[0].self_attn.v_proj
+    assert len(lora.lora_A) == 2
+
+
+def spoil_config(folder: Path, **changes: Any) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def spoil_tensors(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    tensors = load_file(folder / "adapter_model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
+FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda folder: spoil_config(folder, target_modules=["c_attn"]), "does not fit this base model"),
+        (lambda folder: spoil_config(folder, target_modules=["q_proj"]), "has no target in this base model"),
+        (lambda folder: spoil_config(folder, r=8), "has another shape than here"),
+        (lambda folder: spoil_config(folder, r="many"), "does not fit this base model"),
+        (lambda folder: spoil_tensors(folder, lambda it: it.pop(FIRST)), f"'{FIRST}' is missing"),
+        (
+            lambda folder: spoil_tensors(
+                folder, lambda it: it.update({FIRST.replace("q_p", "r_p"): it.pop(FIRST)})
+            ),
+            r"r_proj.lora_A.weight' has no target",
+        ),
+    ],
+)
+@pytest.mark.parametrize("others", [(), ("icons",)], ids=["first", "later"])
+def test_an_adapter_that_does_not_fit_leaves_no_trace(
+    spoil: Callable[[Path], Any],
+    reason: str,
+    others: tuple[str, ...],
+    icons: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    base: Path = request.getfixturevalue("llama")
+    engine = Engine.load(str(base), dtype="float32", device="cpu")
+    for _ in others:
+        engine.load_adapter(icons)
+    jobs = [GenerationRequest([5, 9, 14], adapter, 8) for adapter in (None, *others)]
+    before = engine.generate(jobs)
+    bad = Path(shutil.copytree(icons, request.getfixturevalue("tmp_path") / "bad"))
+    spoil(bad)
+    with pytest.raises(AdapterError, match=reason):
+        engine.load_adapter(bad)
+    assert engine.generate(jobs) == before
+    engine.load_adapter(icons)
+    job = GenerationRequest([5, 9, 14], "icons", 8)
+    assert engine.generate([job]) == [reference(base, icons, job)]
+
+
+def test_an_adapter_of_another_base_or_of_its_name_is_refused(
+    gemma: Path, llama: Path, icons: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AdapterError, match="trained on 'tiny-llama'"):
+        Engine.load(str(gemma), device="cpu").load_adapter(icons)
+    namesake = make_adapter(llama, tmp_path / "a", "tiny-llama")
+    with pytest.raises(AdapterError, match="has the id of its base model"):
+        Engine.load(str(llama), device="cpu").load_adapter(namesake)
+
+
+def test_a_failed_batch_leaves_the_next_alone(engine: Engine, prompts: list[list[int]]) -> None:
+    jobs = requests_of(prompts)
+    expected = engine.generate(jobs)
+    head: Any = engine._model.lm_head
+
+    def fail(*_: object) -> None:
+        raise MemoryError("out of memory")
+
+    hook = head.register_forward_pre_hook(fail)
+    with pytest.raises(MemoryError):
+        engine.generate(jobs)
+    hook.remove()
+    assert engine.generate(jobs) == expected
+
+
+def test_threads_share_an_engine(
+    engine: Engine, llama: Path, prompts: list[list[int]], tmp_path: Path
+) -> None:
+    jobs = requests_of(prompts)
+    expected = engine.generate(jobs)
+    other = make_adapter(llama, tmp_path / "other", "other", r=3, modules=["q_proj", "k_proj", "o_proj"])
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(engine.generate, jobs) for _ in range(6)]
+        for _ in range(6):
+            engine.load_adapter(other)
+            engine.unload_adapter("other")
+        assert [answer.result() for answer in answers] == [expected] * 6
+
+
+def test_files_are_captioned_in_their_order(engine: Engine) -> None:
+    outcomes = engine.caption([FILE, b"no svg", FILE.decode(), b""], adapter="logos", max_new_tokens=8)
+    good, bad, same, empty = outcomes
+    assert isinstance(good, Caption)
+    assert (good.drawing.width, good.drawing.elements) == (10, 2)
+    assert same == good
+    assert isinstance(bad, SvgRejected)
+    assert isinstance(empty, SvgRejected)
+    drawing, ids = prepare(FILE, engine.tokenizer)
+    (generation,) = engine.generate([GenerationRequest(ids, "logos", 8)])
+    assert good == Caption(**vars(generation), drawing=drawing)
+
+
+def test_a_drawing_that_leaves_no_room_for_a_caption(engine: Engine) -> None:
+    path = " ".join(f"L{x} {x * x % 97}" for x in range(400))
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 100"><path d="M0 0{path}"/></svg>'
+    (outcome,) = engine.caption([svg])
+    assert isinstance(outcome, PromptTooLong)
+    assert "the limit is 960" in str(outcome)
+
+
+def test_number_types(llama: Path) -> None:
+    assert Engine.load(str(llama), dtype="bfloat16", device="cpu")._model.dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match="no number type 'int4'"):
+        Engine.load(str(llama), dtype="int4", device="cpu")
+
+
+def test_the_embedded_model_says_something() -> None:
+    if not Path(BASE_MODELS["embedded"].source, "model.safetensors").is_file():
+        pytest.skip("the embedded model is not there yet")
+    (caption,) = Engine.load("embedded", device="cpu").caption([FILE])
+    assert isinstance(caption, Caption)
+    assert caption.finish_reason == "stop"
+    assert len(caption.text.split()) > 2

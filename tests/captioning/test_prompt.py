@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -72,11 +73,10 @@ def test_prompt_and_completion_are_the_whole_conversation(family: str) -> None:
         {"role": "user", "content": user_message(SVG)},
         {"role": "assistant", "content": "A red circle."},
     ]
-    chat = tokenizer(family).apply_chat_template(turns, return_dict=False, date_string=TEMPLATE_DATE)
+    chat: Any = tokenizer(family).apply_chat_template(turns, return_dict=False, date_string=TEMPLATE_DATE)
     ours = prompt_ids(tokenizer(family), SVG) + completion_ids(tokenizer(family), " A  red\ncircle. ")
-    assert isinstance(chat, list)
     assert ours == chat[: len(ours)]
-    assert as_text(family, [int(token) for token in chat[len(ours) :]]).strip() == ""
+    assert as_text(family, chat[len(ours) :]).strip() == ""
 
 
 @pytest.mark.parametrize("family", FAMILIES)

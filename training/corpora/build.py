@@ -11,7 +11,7 @@ import hashlib
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -24,7 +24,9 @@ from captioning.errors import CorpusError
 from rendering import CANONICALIZER_VERSION, SvgRejected, canonicalize, load
 from training.corpora.icons import (
     HELD_OUT_FAMILY,
+    PACKAGES,
     TRAINING_FAMILIES,
+    Package,
     concept,
     is_held_out_concept,
     read_icons,
@@ -37,7 +39,7 @@ STYLES: tuple[Style, ...] = get_args(Style)
 
 SCENES_SOURCE = "scenes"
 _SEEDS_PER_BUILD = 100_000_000  # a build's seed is the first scene's, in such steps
-_BLOCK = 2_000  # scenes drawn at a time
+_BLOCK = 2_000  # scenes drawn at a time, at most
 _SCENE_SHARE = 8  # one scene in so many is for validation, one for test
 _ICON_SHARE = 40
 
@@ -111,6 +113,7 @@ def build_corpus(
     out: Path,
     cache_dir: Path,
     *,
+    packages: Mapping[str, Package] = PACKAGES,
     workers: int = 2,
     progress: Callable[[str], None] = lambda message: None,
 ) -> BuildReport:
@@ -124,7 +127,8 @@ def build_corpus(
         for family in spec.icons:
             progress(f"{family} icons")
             prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars)
-            for candidate in pool.map(prepare, read_icons(family, cache_dir, spec.style), chunksize=200):
+            icons = read_icons(family, cache_dir, spec.style, packages)
+            for candidate in pool.map(prepare, icons, chunksize=200):
                 builder.add(candidate)
         progress("scenes")
         for candidate in _enough_scenes(spec, pool):
@@ -195,12 +199,16 @@ def _enough_scenes(spec: CorpusSpec, pool: ProcessPoolExecutor) -> Iterator[Cand
     wanted = Counter({"train": spec.scenes, "validation": spec.scenes // 20, "test": spec.scenes // 20})
     prepare = partial(prepare_scene, style=spec.style, max_chars=spec.max_canonical_chars)
     seeds = iter(scene_seeds(spec.seed))
-    while any(number > 0 for number in wanted.values()):
-        for candidate in pool.map(prepare, list(islice(seeds, _BLOCK)), chunksize=100):
-            if isinstance(candidate, str) or wanted[candidate.split()] > 0:
+    while missing := wanted.total():
+        block = list(islice(seeds, min(_BLOCK, 4 * missing)))
+        for candidate in pool.map(prepare, block, chunksize=len(block) // 16 + 1):
+            if isinstance(candidate, str):
                 yield candidate
-            if isinstance(candidate, Candidate):
+            elif wanted[candidate.split()]:
                 wanted[candidate.split()] -= 1
+                yield candidate
+            if not wanted.total():
+                return
 
 
 def _write(builder: _Builder, spec: CorpusSpec, out: Path) -> BuildReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from training.corpora.icon_words import (
@@ -59,10 +59,10 @@ def parse_name(name: str, known: Collection[str] = ()) -> IconName:
     """The parts of an icon's name; `known` are the other names of its family.
 
     A last word counts as an addition ("lock" in `folder-lock`) only where the name without it is
-    an icon of its own: the clock in `alarm-clock` stands beside no alarm.
+    an icon of its own: the star in `sea-star` stands beside no sea.
     """
     tokens = _tokens(name)
-    peeler = _Peeler(tokens, known, _leading_enclosure(tokens, known))
+    peeler = _Peeler(tokens, known, _inner_enclosure(tokens, known))
     while peeler.peel():
         pass
     noun = _noun(tokens)
@@ -153,8 +153,11 @@ def _tokens(name: str) -> list[str]:
     return [word for word in words if word not in STYLE] or words
 
 
-def _leading_enclosure(tokens: list[str], known: Collection[str]) -> str:
-    """Takes `circle` out of `circle-check`, `circle-dashed-check` and `arrow-circle-left`."""
+def _inner_enclosure(tokens: list[str], known: Collection[str]) -> str:
+    """Takes it out of `circle-check`, `circle-dashed-check`, `arrow-circle-left`, `help-square-rounded`."""
+    if len(tokens) > 2 and tokens[-2] in ("circle", "square") and tokens[-1] in _EDGES:
+        edge, shape = tokens.pop(), tokens.pop()
+        return f"{edge} {shape}"
     if len(tokens) > 2 and tokens[1] in ("circle", "square") and tokens[0] in ARROWS | NUMBERED:
         return tokens.pop(1)
     edges = tokens[1:2] if len(tokens) > 2 and tokens[1] in _EDGES else []
@@ -234,7 +237,8 @@ def describe(icon: IconName, style: IconStyle, aliases: Collection[IconName] = (
         texts = [f"{kind} of {phrase}{details}", f"{phrase}{details}"]
     for badge, adjective in OPPOSITE.items():
         if icon.badges == (badge,):
-            texts.append(f"{a(f'{adjective} {icon.noun}')}{_around(icon)}")
+            crossed = replace(icon, adjectives=(adjective, *icon.adjectives))
+            texts.append(f"{_phrase(crossed)}{_around(icon)}")
     texts += [f"{kind} of {_phrase(alias)}{_details(alias)}" for alias in (*_other_words(icon), *aliases)]
     if len(texts) < 3:
         texts.append(f"a simple {icon.noun} symbol{f', {style}' if style else ''}")
@@ -249,10 +253,7 @@ def alt_text(icon: IconName, style: IconStyle, aliases: Collection[IconName] = (
 
 
 def _other_words(icon: IconName) -> list[IconName]:
-    return [
-        IconName(word, icon.adjectives, icon.badges, icon.enclosure, icon.is_action)
-        for word in OTHER_WORDS.get(icon.concept, ())
-    ]
+    return [replace(icon, concept=word) for word in OTHER_WORDS.get(icon.concept, ())]
 
 
 def _phrase(icon: IconName) -> str:

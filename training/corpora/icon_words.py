@@ -155,7 +155,7 @@ ACTIONS = _set(
 )
 
 MASS = _set(
-    """text water rain snow fog wind smoke steam hail money cash bread cheese grass sand ice fire bacon
+    """text people water rain snow fog wind smoke steam hail money cash bread cheese grass sand ice fire bacon
     music lightning corn rice soap sushi electricity data cactus sport chess seaweed milk butter
     honey sugar salt meditation yoga lacrosse golf basketball tennis cricket hockey football soccer
     baseball rugby volleyball drizzle sleet thunder equal infinity pi alpha beta omega sigma delta
@@ -218,7 +218,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("shopping cart", "cart shopping-cart cart-simple", "cart, trolley"),
     ("shopping bag", "bag shopping handbag-simple shopping-bag", "bag"),
     ("credit card", "credit-card card-credit card-payment", "bank card"),
-    ("floppy disk", "floppy save content-save save-disk device-floppy floppy-disk", "save, diskette"),
+    ("floppy disk", "floppy save content-save save-disk device-floppy floppy-disk", "diskette"),
     ("pencil", "edit lead-pencil", "pen"),
     ("check mark", "check tick check-lg checkmark check-bold check-fat", "tick"),
     ("padlock", "lock lock-simple lock-keyhole", "lock"),
@@ -229,13 +229,13 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("flame", "fire", "fire"),
     ("star", "favorite star-rating", ""),
     ("microphone", "mic microphone-stage", "mic"),
-    ("speaker", "volume volume-high speaker-high volume-max volume-up audio", "loudspeaker, volume"),
-    ("muted speaker", "volume-mute volume-off speaker-x volume-x speaker-slash", "mute"),
+    ("speaker", "volume volume-high speaker-high volume-max volume-up audio", "loudspeaker"),
+    ("muted speaker", "volume-mute volume-off speaker-x volume-x speaker-slash", "silenced speaker"),
     ("airplane", "plane airplane-tilt", "plane, aircraft"),
     ("bicycle", "bike", "bike"),
     ("car", "automobile car-side car-profile car-simple", "automobile"),
     ("clock", "time clock-outline", "watch face"),
-    ("alarm clock", "alarm clock-alarm", ""),
+    ("alarm clock", "alarm alarm-clock clock-alarm", ""),
     ("funnel", "filter funnel-simple", "filter"),
     ("paper plane", "send paper-plane-tilt plane-tilt", ""),
     ("cup", "coffee cup-hot mug mug-hot coffee-outline", "mug"),
@@ -351,8 +351,8 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
         "dots-vertical three-dots-vertical more-vertical dots-three-vertical ellipsis-vertical",
         "",
     ),
-    ("x mark", "x close x-lg x-bold cross-mark", "cross, close"),
-    ("plus sign", "plus plus-lg add plus-bold", "plus, add"),
+    ("x mark", "x close x-lg x-bold cross-mark", "cross"),
+    ("plus sign", "plus plus-lg add plus-bold", "plus"),
     ("minus sign", "minus dash minus-bold", "minus"),
     ("question mark", "question help question-mark help-small question-lg", "question"),
     ("exclamation mark", "exclamation alert exclamation-mark warning exclamation-lg", "warning"),
@@ -432,7 +432,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     (
         "circular arrows",
         "refresh sync arrows-clockwise arrow-repeat reload refresh-cw arrow-path arrows-counter-clockwise",
-        "refresh",
+        "refresh arrows",
     ),
     ("clockwise arrow", "arrow-clockwise rotate-clockwise redo-variant rotate-right rotate-cw", ""),
     (
@@ -504,8 +504,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("translation sign", "translate language", ""),
     ("at sign", "at at-sign", ""),
     ("hash sign", "hash pound hashtag", "number sign"),
-    ("currency dollar", "dollar", ""),
-    ("dollar sign", "currency-dollar currency-usd dollar-sign", ""),
+    ("dollar sign", "dollar currency-dollar currency-usd dollar-sign", ""),
     ("euro sign", "currency-euro currency-eur euro", ""),
     ("pound sign", "currency-pound currency-gbp pound-sterling", ""),
     ("yen sign", "currency-yen currency-jpy japanese-yen currency-jpy-circle", ""),
@@ -546,6 +545,7 @@ def _parse_things() -> tuple[dict[tuple[str, ...], str], dict[str, tuple[str, ..
     for noun, variants, words in _THINGS:
         for variant in variants.split():
             nouns.setdefault(tuple(variant.split("-")), noun)
+        nouns.setdefault(tuple(noun.lower().split()), noun)
         others[noun] = tuple(word.strip() for word in words.split(",") if word.strip())
     return nouns, others
 

@@ -13,7 +13,7 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -108,7 +108,12 @@ class _Drawing:
     svg: str
 
 
-def read_icons(family: str, cache_dir: Path, style: Style = "description") -> Iterator[Sample]:
+def read_icons(
+    family: str,
+    cache_dir: Path,
+    style: Style = "description",
+    packages: Mapping[str, Package] = PACKAGES,
+) -> Iterator[Sample]:
     """The icons of a family under its short name (`lucide`), fetched into `cache_dir` when missing.
 
     The first tag of a sample is its concept: the same word for the same thing in every family.
@@ -116,9 +121,9 @@ def read_icons(family: str, cache_dir: Path, style: Style = "description") -> It
     Raises:
         CorpusError: an unknown family, a failed download, or a file that is not the pinned one.
     """
-    if family not in PACKAGES:
-        raise CorpusError(f"there is no icon family '{family}'. Known: {', '.join(PACKAGES)}")
-    package = PACKAGES[family]
+    if family not in packages:
+        raise CorpusError(f"there is no icon family '{family}'. Known: {', '.join(packages)}")
+    package = packages[family]
     files = _read_archive(fetch(package, cache_dir))
     drawings = _drawings(files, package.folder)
     known = frozenset(drawing.name for drawing in drawings)

@@ -23,7 +23,7 @@ from training.corpora.icons import (
     read_icons,
 )
 
-_SPEC = CorpusSpec(seed=10)  # its scenes' seeds are far from those of training
+_SPEC = CorpusSpec(seed=10)  # seeds far from those of training corpora
 _SCENES = 40  # of each kind
 _ICONS = {"common": 56, "unseen concept": 12, "other": 12}
 _FAMILIES_OF_COMMON = 3
@@ -45,9 +45,10 @@ def suite_scenes() -> list[Sample]:
 
 
 def _test_scenes() -> Iterator[Candidate]:
+    """Scenes of seeds that no corpus uses: which ones they are must not hang on the canonical text."""
     for seed in scene_seeds(_SPEC.seed):
         scene = prepare_scene(seed, _SPEC.style, _SPEC.max_canonical_chars)
-        if isinstance(scene, Candidate) and scene.split() == "test":
+        if isinstance(scene, Candidate):
             yield scene
 
 

@@ -1,0 +1,36 @@
+"""The shipped test suite is what its rules say, and the scenes in it can be made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from captioning.corpus import read_corpus
+from rendering import canonicalize, load
+from training.corpora.scenes import generate_scene, is_held_out
+from training.corpora.suite import suite_scenes
+
+SUITE = Path(__file__).parents[3] / "evaluation" / "suites" / "embedded" / "test.jsonl"
+SAMPLES = list(read_corpus(SUITE))
+SCENES = [sample for sample in SAMPLES if sample.source == "scenes"]
+
+
+def test_the_scenes_are_generated_equal() -> None:
+    assert suite_scenes() == SCENES
+
+
+def test_half_of_the_scenes_show_unseen_combinations() -> None:
+    seeds = [int(sample.id.split("/")[1]) for sample in SCENES]
+    assert [is_held_out(generate_scene(seed).truth) for seed in seeds] == [False] * 40 + [True] * 40
+
+
+def test_the_icons_are_of_the_held_out_family() -> None:
+    icons = [sample for sample in SAMPLES if sample not in SCENES]
+    assert len(icons) == 80
+    assert {sample.id.split("/")[0] for sample in icons} == {"tabler"}
+    assert {(sample.source, sample.license) for sample in icons} == {("@tabler/icons@3.51.0", "MIT")}
+
+
+def test_every_drawing_is_short_and_there_once() -> None:
+    texts = [canonicalize(load(sample.svg.encode())) for sample in SAMPLES]
+    assert max(map(len, texts)) <= 1_500
+    assert len(set(texts)) == len(SAMPLES) == 160

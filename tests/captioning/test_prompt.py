@@ -95,6 +95,11 @@ def test_a_template_without_an_end_of_turn_ends_with_the_text() -> None:
 
 
 def test_the_date_of_the_template_stands_still() -> None:
+    today = (
+        "{%- for message in messages %}{{- strftime_now('%B %d') + ': ' + message['content'] }}{%- endfor %}"
+    )
+    dated = tiny_tokenizer(today, bos="<s>", eos="</s>", pad="<pad>")
+    assert str(dated.decode(prompt_ids(dated, SVG))).startswith(f"{TEMPLATE_DATE}: {INSTRUCTION}")
     assert f"Today: {TEMPLATE_DATE}" in as_text("llama", prompt_ids(tokenizer("llama"), SVG))
 
 

@@ -7,7 +7,6 @@ a phrase that fits after "with".
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from training.corpora.marks import (
@@ -41,11 +40,12 @@ class Figure:
     marks: list[Mark]
 
 
-def draw_figure(studio: Studio, name: str, avoid: AbstractSet[str | None]) -> Figure:
+def draw_figure(studio: Studio, name: str, background: str | None) -> Figure:
     """The named thing in one of its colours, but for those that would vanish on the background."""
     drawer, colours = FIGURES[name]
-    usual = [colour for colour in colours if colour not in avoid] or ["gray"]
-    colour = studio.rng.choice(usual)
+    visible = [colour for colour in colours if colour != (background or "white")]
+    only = "gray" if colours[0] == background else colours[0]  # things that are always white have an edge
+    colour = studio.rng.choice(visible or [only])
     marks, details = drawer(studio, colour)
     noun = name if len(colours) == 1 else f"{colour} {name}"
     return Figure(name, colour, noun, details, [moved(mark, 1, -50, -50) for mark in marks])

@@ -34,7 +34,7 @@ def thing(studio: Studio) -> Sketch:
 
 def _draw(studio: Studio, background: str | None = None) -> Figure:
     name = studio.rng.choice(tuple(FIGURES))
-    return draw_figure(studio, name, {background, "white" if background is None else ""})
+    return draw_figure(studio, name, background)
 
 
 def _as_lines(marks: list[Mark], pen: Paint) -> list[Mark]:

@@ -9,6 +9,7 @@ import pytest
 
 from rendering import canonicalize, load
 from tests.training.corpora.pixels import pixels
+from training.corpora.figures import draw_figure
 from training.corpora.palette import COLOURS, Palette
 from training.corpora.scenes import KINDS, generate_scene, is_held_out
 from training.corpora.sketch import SceneObject, SceneTruth, Studio
@@ -119,3 +120,9 @@ def test_colours_stand_out_from_the_background() -> None:
     studio = Studio(random.Random(1))
     for background in (None, *COLOURS):
         assert (background or "white") not in studio.colours(8, background)
+
+
+def test_a_snowman_is_white_wherever_it_can_be_seen() -> None:
+    for background in (None, "blue"):
+        assert draw_figure(Studio(random.Random(1)), "snowman", background).colour == "white"
+    assert draw_figure(Studio(random.Random(1)), "traffic light", "black").colour == "gray"

@@ -1,0 +1,166 @@
+"""Measure captions: `python -m evaluation [SUITE]` runs a suite, `score` judges candidates made anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from captioning.errors import ConfigError
+from rendering import SvgCaptionError
+
+if TYPE_CHECKING:
+    from evaluation.report import ScoredRow, UnavailableRow
+
+
+app = typer.Typer(
+    help="Measure captions: python -m evaluation [SUITE] runs a suite, `embedded` if none is named.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Clip = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER|ID", help="CLIP weights in open_clip's format: a folder or a hub id."),
+]
+
+
+def main() -> None:
+    """Run a command: status 0 done, 1 failed, 2 wrong use; an error is one line, never a traceback."""
+    try:
+        app(_suite_first(sys.argv[1:]), prog_name="python -m evaluation")
+    except SvgCaptionError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": {"type": error.code, "message": str(error)}}))
+        else:
+            _note(f"[red]{type(error).__name__}[/]: {escape(str(error))}")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _suite_first(words: list[str]) -> list[str]:
+    """A first word that is no command is a suite or an option of `run`; no word at all runs `embedded`."""
+    return words if words and words[0] in ("run", "score", "--help") else ["run", *words]
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")] = "embedded",
+    *,
+    adapter: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the adapter to judge.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Another split than the suite's.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
+    clip: Clip = None,
+    name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Where runs keep their files.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Have a suite's captioners write candidates, and score them. Repeated, it goes on where it stopped."""
+    with _stdout_kept() as stdout:
+        from evaluation.report import ScoredRow
+        from evaluation.run import RunOptions, run_suite
+        from evaluation.suite import load_suite
+
+        suite_name, settings = load_suite(suite)
+        options = RunOptions(adapter, corpus, limit, clip, name, runs_dir)
+        with _progress() as progress:
+            report, folder = run_suite(suite_name, settings, options, progress)
+    if as_json:
+        print(json.dumps(report.model_dump(mode="json") | {"folder": str(folder)}), file=stdout)
+    else:
+        _print_rows(report.rows)
+        Console(soft_wrap=True, highlight=False).print(f"Report: {folder / 'report.md'}", markup=False)
+    if not any(isinstance(row, ScoredRow) for row in report.rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    candidates: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help='Lines of {"id": ..., "caption": ...}.')
+    ],
+    corpus: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The samples with their references.")
+    ],
+    *,
+    clip: Clip = None,
+    as_json: Json = False,
+) -> None:
+    """Score candidates made anywhere against the references in CORPUS."""
+    with _stdout_kept() as stdout:
+        from evaluation.candidates import read_candidates
+        from evaluation.report import ScoredRow
+        from evaluation.scoring import score
+        from evaluation.split import read_split
+        from evaluation.workbench import Workbench
+
+        made, samples = read_candidates(candidates), read_split(corpus)
+        with Workbench(samples) as workbench:
+            [scored] = score(samples, [made], clip=workbench.clip(clip))
+    if as_json:
+        print(scored.card.model_dump_json(), file=stdout)
+    else:
+        row = ScoredRow(captioner=candidates.stem, settings={}, circular=False, **dict(scored.card))
+        _print_rows([row])
+    if not scored.card.scored:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _stdout_kept() -> Iterator[TextIO]:
+    """Standard output for the answer alone: what libraries print goes to standard error."""
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield stdout
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each captioner on standard error; in a log, a line for each hundred."""
+    console = Console(stderr=True, highlight=False)
+    with Progress(console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(captioner: str, done: int, total: int) -> None:
+            if captioner not in tasks:
+                tasks[captioner] = bars.add_task(captioner, total=total)
+            bars.update(tasks[captioner], completed=done)
+            if not console.is_terminal and (done == total or done % 100 == 0):
+                console.print(f"{captioner}: {done} of {total} candidates", markup=False)
+
+        yield progress
+
+
+def _print_rows(rows: Sequence[ScoredRow | UnavailableRow]) -> None:
+    from evaluation.report import HEADINGS, cells, notes
+
+    table = Table("Captioner", "Scored", "Empty", *HEADINGS.values())
+    for row in rows:
+        table.add_row(*map(escape, cells(row)))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a log has no width: no cell is cut
+    console.print(table)
+    for note in notes(rows):
+        console.print(escape(note), soft_wrap=True)
+
+
+def _note(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+
+if __name__ == "__main__":
+    main()

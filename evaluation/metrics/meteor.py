@@ -1,0 +1,87 @@
+"""METEOR 1.5 (Denkowski and Lavie, 2014): the original Java program aligns, the score is computed here.
+
+The program answers each pair with 23 counts, and scores a corpus from their sums. Taking the counts
+makes resampling possible and one pass of input enough; the formula is the program's own for English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from pycocoevalcap.meteor import meteor as reference
+
+from evaluation.errors import Unavailable
+from evaluation.metrics.java import run_java
+from evaluation.metrics.statistics import Floats, Measured
+from evaluation.metrics.tokens import Tokenized
+
+_JAR = Path(reference.__file__).with_name(reference.METEOR_JAR)
+_COMMAND = ("-Xmx2G", "-jar", _JAR.name, "-", "-", "-stdio", "-l", "en", "-norm")
+
+# Of the counts that come for candidate and reference: how long, and how many words were matched.
+N_STATISTICS = 23
+_LENGTH, _CHUNKS, _MATCHED = slice(0, 2), 20, slice(21, 23)
+_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.20, 0.60, 0.75
+_STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
+
+
+def meteor(captioners: Sequence[Tokenized], *, timeout_s: float | None = None) -> list[Measured]:
+    """METEOR of each captioner's corpus, which is not the mean of its samples; one run for all captioners.
+
+    Raises:
+        Unavailable: no Java, or the program failed or took longer than `timeout_s` (by default some
+            five minutes, and more for many samples).
+    """
+    lines = [line for tokens in captioners for line in _lines(tokens)]
+    timeout_s = 300 + len(lines) / 10 if timeout_s is None else timeout_s
+    answers = run_java("METEOR", _COMMAND, lines, folder=_JAR.parent, timeout_s=timeout_s)
+    counts = iter([_counts(*pair) for pair in zip(lines, answers, strict=True)])
+    signature = f"meteor|v:1.5|lang:en|norm|tok:ptb-3.4.1|pycocoevalcap:{version('pycocoevalcap')}"
+    return [
+        Measured("meteor", np.array(list(islice(counts, len(tokens)))), _meteor, signature)
+        for tokens in captioners
+    ]
+
+
+def _lines(tokens: Tokenized) -> Iterator[str]:
+    for candidate, references in zip(tokens.candidates, tokens.references, strict=True):
+        yield " ||| ".join(["SCORE", *map(_without_bars, references), _without_bars(candidate)])
+
+
+def _without_bars(text: str) -> str:
+    """Three bars part the fields of a line."""
+    return text.replace("|||", "").replace("  ", " ")
+
+
+def _counts(line: str, answer: str) -> list[float]:
+    try:
+        counts = [float(count) for count in answer.split()]
+    except ValueError:
+        counts = []
+    if len(counts) != N_STATISTICS:
+        raise Unavailable(f"METEOR answered {answer[:100]!r} to {line[:100]!r}")
+    if counts[_CHUNKS] == 1 and counts[_MATCHED] == counts[_LENGTH]:
+        counts[_CHUNKS] = 0.0  # a candidate equal to its reference is not fragmented at all
+    return counts
+
+
+def _meteor(sums: Floats) -> Floats:
+    """Weighted F-mean, less a penalty for matches in many chunks; shape (..., 23) -> (...)."""
+    length, function_words = sums[..., _LENGTH], sums[..., 2:4]  # (..., 2)
+    stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)  # (..., stage, content words and function words)
+    matches = _weighted(_STAGE_WEIGHTS @ stages[..., 0:2], _STAGE_WEIGHTS @ stages[..., 2:4])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = matches / _weighted(length - function_words, function_words)
+        precision, recall = shares[..., 0], shares[..., 1]
+        f_mean = 1 / ((1 - _ALPHA) / precision + _ALPHA / recall)
+        fragmentation = sums[..., _CHUNKS] / sums[..., _MATCHED].mean(axis=-1)
+        score = f_mean * (1 - _GAMMA * fragmentation**_BETA)
+    return np.where(np.isnan(score), 0.0, score)  # no match
+
+
+def _weighted(content_words: Floats, function_words: Floats) -> Floats:
+    return _DELTA * content_words + (1 - _DELTA) * function_words

@@ -1,0 +1,88 @@
+"""What every metric comes down to: statistics per sample that can be added up, and a score of their sum.
+
+Scores of samples, of a corpus and of bootstrap resamples are then one function of different sums, so
+that a confidence interval needs no second look at a caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+RESAMPLES = 1_000
+SEED = 20_240_601
+_TAILS = (2.5, 97.5)  # percentiles: a 95 % interval
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric on the candidates of one captioner."""
+
+    name: str
+    statistics: Floats  # (n_samples, n_statistics); a row of NaN is a sample that could not be scored
+    score_of: Callable[[Floats], Floats]  # sums (..., n_statistics) -> scores (...)
+    signature: str  # how the score was computed, fields parted by "|"
+    details: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_scored(self) -> int:
+        return int(self._is_scored.sum())
+
+    def only(self, keep: Bools) -> Measured:
+        """The same with the samples outside `keep` marked as not scored."""
+        return replace(self, statistics=np.where(keep[:, None], self.statistics, np.nan))
+
+    def sample_scores(self) -> Floats:
+        """Shape (n_samples,); NaN where a sample could not be scored."""
+        return np.where(self._is_scored, self.score_of(self.statistics), np.nan)
+
+    def corpus_score(self) -> float:
+        """Of the samples that could be scored; at least one is needed."""
+        return float(self.score_of(self._scored().sum(axis=0)))
+
+    def interval(self) -> tuple[float, float] | None:
+        """95 % percentile bootstrap over samples, or None where there are fewer than two.
+
+        The seed is fixed: metrics and captioners scored on the same samples are resampled alike.
+        """
+        scored = self._scored()
+        if len(scored) < 2:
+            return None
+        low, high = np.percentile(self.score_of(_resampled_sums(scored)), _TAILS)
+        return float(low), float(high)
+
+    @property
+    def _is_scored(self) -> Bools:
+        return ~np.isnan(self.statistics[:, 0])
+
+    def _scored(self) -> Floats:
+        return self.statistics[self._is_scored]
+
+
+def mean_of(name: str, scores: npt.ArrayLike, signature: str) -> Measured:
+    """A metric whose corpus score is the mean of its sample scores, shape (n_samples,)."""
+    column = np.asarray(scores, dtype=np.float64)
+    counted = np.stack([column, np.where(np.isnan(column), np.nan, 1.0)], axis=1)
+    return Measured(name, counted, _mean, signature)
+
+
+def _mean(sums: Floats) -> Floats:
+    return sums[..., 0] / sums[..., 1]
+
+
+def _resampled_sums(statistics: Floats) -> Floats:
+    """Sums of samples drawn with replacement, shape (RESAMPLES, n_statistics)."""
+    n_samples = len(statistics)
+    draws = np.random.default_rng(SEED)
+    return np.stack(
+        [
+            np.bincount(draws.integers(n_samples, size=n_samples), minlength=n_samples) @ statistics
+            for _ in range(RESAMPLES)
+        ]
+    )

@@ -1,0 +1,192 @@
+"""One run of a suite: candidates from each captioner, their scores, a report.
+
+The run's folder holds `setup.json`, for each captioner `<name>/candidates.jsonl` and
+`<name>/scores.jsonl`, and `report.json` and `report.md`. The same command again goes on where it was
+stopped: candidates that are there are not made twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from captioning.adapters import WEIGHTS_FILE, read_manifest
+from captioning.base_models import resolve, weight_fingerprint
+from captioning.corpus import Sample, corpus_fingerprint
+from captioning.errors import ConfigError
+from captioning.prompt import PROMPT_VERSION
+from evaluation.candidates import Candidate, candidate_log
+from evaluation.errors import Unavailable
+from evaluation.report import (
+    Report,
+    ScoredRow,
+    UnavailableRow,
+    caption_authors,
+    choose_examples,
+    write_report,
+)
+from evaluation.scoring import ClipMeasure, score
+from evaluation.split import read_split
+from evaluation.suite import CaptionerSpec, EngineSpec, PixelsSpec, Suite
+from evaluation.workbench import Workbench
+from rendering import CANONICALIZER_VERSION
+
+_LIBRARIES = ("numpy", "open_clip_torch", "pycocoevalcap", "torch", "transformers")
+
+Candidates = dict[str, Candidate]
+Progress = Callable[[str, int, int], None]
+"""Called with a captioner's name, how many candidates it has, and how many it will have."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line adds to a suite."""
+
+    adapter: Path | None = None
+    corpus: Path | None = None  # instead of the suite's
+    limit: int | None = None  # only the first so many samples
+    clip: str | None = None  # instead of the suite's weights
+    run: str | None = None  # its name; None: one that follows from the setup
+    runs_dir: Path = Path("runs")
+
+
+def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) -> tuple[Report, Path]:
+    """The report, and the folder that it was written to.
+
+    Raises:
+        ConfigError: a run of that name has another setup.
+        CorpusError: of the split.
+        AdapterError: the adapter is broken or does not fit its base model.
+    """
+    corpus = options.corpus or Path(suite.corpus)
+    samples = read_split(corpus, options.limit)
+    setup = _setup(suite, corpus, samples, options.adapter)
+    run = options.run or f"{name}-{_short_hash(setup)}"
+    folder = options.runs_dir.resolve() / run
+    _claim(folder, setup)
+    with Workbench(samples, adapter=options.adapter) as workbench:
+        work = _Run(suite, samples, folder, workbench)
+        outcomes = {captioner: work.candidates(captioner, progress) for captioner in suite.captioners}
+        rows = tuple(work.rows(outcomes, work.clip(options.clip)))
+    report = Report(
+        suite=name,
+        run=run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        setup=setup,
+        samples=len(samples),
+        caption_authors=caption_authors(samples),
+        versions={library: version(library) for library in _LIBRARIES},
+        rows=rows,
+        examples=choose_examples(
+            samples, {name: made for name, made in outcomes.items() if not isinstance(made, Unavailable)}
+        ),
+    )
+    write_report(report, folder)
+    return report, folder
+
+
+@dataclass(frozen=True)
+class _Run:
+    suite: Suite
+    samples: Sequence[Sample]
+    folder: Path
+    workbench: Workbench
+
+    def candidates(self, captioner: str, progress: Progress) -> Candidates | Unavailable:
+        """What the captioner wrote in this and in earlier, interrupted runs."""
+        with candidate_log(self.folder / captioner / "candidates.jsonl") as log:
+            missing = [sample for sample in self.samples if sample.id not in log.candidates]
+            if missing:
+                try:
+                    writer = self.workbench.captioner(self.suite.captioners[captioner])
+                except (ConfigError, Unavailable) as error:
+                    return Unavailable(str(error))
+                for candidate in writer.caption(missing):
+                    log.append(candidate)
+                    progress(captioner, len(log.candidates), len(self.samples))
+            return log.candidates
+
+    def clip(self, source: str | None) -> ClipMeasure | Unavailable:
+        if "clip_score" not in self.suite.metrics:
+            return Unavailable("the suite does not ask for it")
+        return self.workbench.clip(source or self.suite.clip)
+
+    def rows(
+        self, outcomes: Mapping[str, Candidates | Unavailable], clip: ClipMeasure | Unavailable
+    ) -> Iterator[ScoredRow | UnavailableRow]:
+        """The lines of the table; sample scores are written beside the candidates."""
+        made = {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, Unavailable)}
+        scored = score(self.samples, list(made.values()), clip=clip, metrics=self.suite.metrics)
+        by_name = dict(zip(made, scored, strict=True))
+        for name, outcome in outcomes.items():
+            spec = self.suite.captioners[name]
+            if isinstance(outcome, Unavailable):
+                yield UnavailableRow(captioner=name, settings=spec.model_dump(), unavailable=str(outcome))
+                continue
+            found = by_name[name]
+            lines = "".join(json.dumps(scores) + "\n" for scores in found.by_sample)
+            (self.folder / name / "scores.jsonl").write_text(lines, encoding="utf-8")
+            circular = _is_circular(spec, self.samples)
+            yield ScoredRow(captioner=name, settings=spec.model_dump(), circular=circular, **dict(found.card))
+
+
+def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
+    """All that the candidates depend on; metrics may change between two runs of one setup."""
+    return {
+        "captioners": {name: spec.model_dump() for name, spec in suite.captioners.items()},
+        "corpus": {"fingerprint": corpus_fingerprint(corpus), "samples": len(samples)},
+        "adapter": _adapter_identity(adapter),
+        "base_models": {
+            spec.model: _fingerprint(spec.model)
+            for spec in suite.captioners.values()
+            if isinstance(spec, EngineSpec)
+        },
+        "prompt_version": PROMPT_VERSION,
+        "canonicalizer_version": CANONICALIZER_VERSION,
+    }
+
+
+def _adapter_identity(folder: Path | None) -> dict[str, str] | None:
+    if folder is None:
+        return None
+    adapter_id = read_manifest(folder).adapter_id
+    with (folder / WEIGHTS_FILE).open("rb") as file:
+        return {"id": adapter_id, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _fingerprint(model: str) -> str | None:
+    try:
+        return weight_fingerprint(resolve(model))
+    except ConfigError:  # its captioner will say why it is unavailable
+        return None
+
+
+def _short_hash(setup: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(setup, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _claim(folder: Path, setup: dict[str, Any]) -> None:
+    """Make the run's folder, or go on in the one that was made for the same setup."""
+    path = folder / "setup.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(setup, indent=2) + "\n", encoding="utf-8")
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if changed := [key for key, value in setup.items() if before.get(key) != value]:
+        raise ConfigError(
+            f"the run '{folder.name}' was made with another setup (other {', '.join(changed)}). "
+            f"Choose another name, or delete {folder}"
+        )
+
+
+def _is_circular(spec: CaptionerSpec, samples: Sequence[Sample]) -> bool:
+    return isinstance(spec, PixelsSpec) and any(
+        spec.kind in (sample.caption_author or "").lower() for sample in samples
+    )

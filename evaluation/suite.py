@@ -1,0 +1,144 @@
+"""A suite: which captioners meet which split, and which metrics judge them. One YAML file each.
+
+corpus: embedded/test.jsonl          # beside the file; another one with --corpus
+captioners:
+  base: {kind: engine, model: embedded}
+  adapter: {kind: engine, model: embedded, adapter: given}
+  constant: {kind: constant, caption: a simple icon}
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from captioning.errors import ConfigError
+from evaluation.scoring import METRICS, Metric
+
+SUITES = Path(__file__).parent / "suites"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]  # also of a folder
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class EngineSpec(_Settings):
+    """A base model of ours, or the adapter that the command line gives."""
+
+    kind: Literal["engine"]
+    model: Text = "embedded"  # a base model's name, a Hugging Face id, or a folder
+    adapter: Literal["none", "given"] = "none"  # given: what --adapter says
+    quantization: Literal["nf4"] | None = None  # None: the weights as they are
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+
+
+class ConstantSpec(_Settings):
+    """The floor of one caption for all: the one that is given, or the most typical of a corpus."""
+
+    kind: Literal["constant"]
+    caption: Text | None = None
+    corpus: Text | None = None  # a training corpus, never the split; relative to the suite's folder
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.caption is None) == (self.corpus is None):
+            raise ValueError("a constant captioner takes either 'caption' or 'corpus'")
+        return self
+
+
+class ShuffledSpec(_Settings):
+    """The floor of other drawings' references."""
+
+    kind: Literal["shuffled"]
+
+
+class PixelsSpec(_Settings):
+    """A published captioner that looks at the rendered drawing."""
+
+    kind: Literal["blip", "vit-gpt2"]
+    source: Text  # a Hugging Face id or a folder
+
+
+class UnavailableSpec(_Settings):
+    """A captioner that belongs into the table but cannot run yet."""
+
+    kind: Literal["unavailable"]
+    reason: Text
+
+
+CaptionerSpec = EngineSpec | ConstantSpec | ShuffledSpec | PixelsSpec | UnavailableSpec
+
+
+class Suite(_Settings):
+    corpus: Text  # relative to the suite's folder
+    captioners: Annotated[
+        dict[Name, Annotated[CaptionerSpec, Field(discriminator="kind")]], Field(min_length=1)
+    ]
+    metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)] = METRICS
+    clip: Text | None = None  # CLIP weights in open_clip's format: a Hugging Face id or a folder
+
+
+def load_suite(name_or_path: str) -> tuple[str, Suite]:
+    """A shipped suite or a YAML file: its name, and the suite with absolute paths.
+
+    Raises:
+        ConfigError: no such suite, or a setting that is unknown or wrong.
+    """
+    path = _suite_path(name_or_path)
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        suite = Suite.model_validate(settings)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(_problems(error))}") from None
+    return path.stem, _with_absolute_paths(suite, path.parent)
+
+
+def _suite_path(name_or_path: str) -> Path:
+    shipped = {path.stem: path for path in SUITES.glob("*.yaml")}
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    raise ConfigError(
+        f"no suite '{name_or_path}'.{_suggestion(name_or_path, shipped)} "
+        f"It is one of {', '.join(sorted(shipped))}, or a YAML file."
+    )
+
+
+def _with_absolute_paths(suite: Suite, folder: Path) -> Suite:
+    def absolute(path: str) -> str:
+        return str((folder / path).resolve())
+
+    captioners = {
+        name: spec.model_copy(update={"corpus": absolute(spec.corpus)})
+        if isinstance(spec, ConstantSpec) and spec.corpus
+        else spec
+        for name, spec in suite.captioners.items()
+    }
+    return suite.model_copy(update={"corpus": absolute(suite.corpus), "captioners": captioners})
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    known = {field for spec in (Suite, *get_args(CaptionerSpec)) for field in spec.model_fields}
+    for problem in error.errors(include_url=False):
+        where = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            yield f"unknown key '{where}'.{_suggestion(str(problem['loc'][-1]), known)}"
+        else:
+            yield f"{where}: {problem['msg']}" if where else problem["msg"]
+
+
+def _suggestion(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,108 @@
+"""Builds captioners from their settings; what they share is made once, when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from captioning.corpus import Sample, read_corpus
+from evaluation.captioners import Captioner
+from evaluation.captioners.floors import ConstantCaptioner, ShuffledCaptioner, typical_caption
+from evaluation.errors import Unavailable
+from evaluation.scoring import ClipMeasure
+from evaluation.suite import CaptionerSpec, ConstantSpec, EngineSpec, PixelsSpec, ShuffledSpec
+from rendering import Rasterizer
+
+if TYPE_CHECKING:
+    from captioning.engine import Engine
+
+
+class Workbench:
+    """For one split and, if one is given, one adapter. Use it as a context manager."""
+
+    def __init__(self, samples: Sequence[Sample], *, adapter: Path | None = None) -> None:
+        self._samples, self._adapter = samples, adapter
+        self._engines: dict[tuple[str, str | None], Engine] = {}
+        self._open = ExitStack()
+
+    def captioner(self, spec: CaptionerSpec) -> Captioner:
+        """
+        Raises:
+            Unavailable: it cannot run here.
+            ConfigError: its base model cannot be loaded.
+            AdapterError: the adapter does not fit.
+        """
+        match spec:
+            case EngineSpec():
+                return self._engine_captioner(spec)
+            case ConstantSpec():
+                return ConstantCaptioner(_constant(spec))
+            case ShuffledSpec():
+                return ShuffledCaptioner(self._samples)
+            case PixelsSpec():
+                return self._pixel_captioner(spec)
+            case _:
+                raise Unavailable(spec.reason)
+
+    def clip(self, source: str | None) -> ClipMeasure | Unavailable:
+        """CLIP Score with the weights of that folder or hub id, or why it cannot be had."""
+        if source is None:
+            return Unavailable(
+                "CLIP Score needs weights: give --clip FOLDER, in open_clip's format, or a hub id"
+            )
+        from captioning.base_models import auto_device
+        from evaluation.metrics.clip import ClipModel, ClipScorer
+
+        try:
+            model = ClipModel.load(source, device=auto_device())
+        except Unavailable as error:
+            return error
+        return ClipScorer(model, self._samples, self._rasterizer).measure
+
+    def _engine_captioner(self, spec: EngineSpec) -> Captioner:
+        from evaluation.captioners.engine import EngineCaptioner
+
+        if spec.adapter == "none":
+            return EngineCaptioner(self._engine(spec), max_new_tokens=spec.max_new_tokens)
+        if self._adapter is None:
+            raise Unavailable("no adapter was given. Give one with --adapter FOLDER")
+        engine = self._engine(spec)
+        adapter_id = engine.load_adapter(self._adapter).adapter_id
+        return EngineCaptioner(engine, adapter=adapter_id, max_new_tokens=spec.max_new_tokens)
+
+    def _engine(self, spec: EngineSpec) -> Engine:
+        from captioning.engine import Engine
+
+        key = (spec.model, spec.quantization)
+        if key not in self._engines:
+            self._engines[key] = Engine.load(spec.model, quantization=spec.quantization)
+        return self._engines[key]
+
+    def _pixel_captioner(self, spec: PixelsSpec) -> Captioner:
+        from captioning.base_models import auto_device
+        from evaluation.captioners.pixels import PixelCaptioner, load_blip, load_vit_gpt2
+
+        load = {"blip": load_blip, "vit-gpt2": load_vit_gpt2}[spec.kind]
+        return PixelCaptioner(load(spec.source, device=auto_device()), self._rasterizer)
+
+    @cached_property
+    def _rasterizer(self) -> Rasterizer:
+        return self._open.enter_context(Rasterizer())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+
+def _constant(spec: ConstantSpec) -> str:
+    if spec.corpus is None:
+        return spec.caption or ""
+    return typical_caption([text for sample in read_corpus(spec.corpus) for text in sample.references])

@@ -1,0 +1,129 @@
+"""`python -m evaluation` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evaluation", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def candidates(tmp_path: Path) -> Path:
+    path = tmp_path / "candidates.jsonl"
+    lines = [{"id": f"s{index}", "caption": "a red circle"} for index in range(11)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_score_prints_one_object_with_every_metric(candidates: Path, corpus: Path, tiny_clip: Path) -> None:
+    done = _run("score", candidates, corpus, "--json", "--clip", tiny_clip)
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    card = json.loads(line)
+    assert (card["samples"], card["scored"], card["unscored"]) == (
+        12,
+        11,
+        {"s11": "there is no candidate for it"},
+    )
+    assert list(card["scores"]) == [
+        *(
+            "bleu_1",
+            "bleu_2",
+            "bleu_3",
+            "bleu_4",
+            "rouge_l",
+            "meteor",
+            "cider",
+            "clip_score",
+            "clip_score_100",
+        )
+    ]
+    for score in card["scores"].values():
+        assert score["low"] <= score["score"] <= score["high"]
+        assert score["signature"]
+
+
+def test_score_prints_a_table_and_reasons(candidates: Path, corpus: Path, tmp_path: Path) -> None:
+    done = _run("score", candidates, corpus, "--clip", tmp_path / "nothing")
+    assert done.returncode == 0, done.stderr
+    assert "BLEU-4" in done.stdout
+    assert "11/12" in done.stdout
+    assert "clip_score is unavailable" in done.stdout
+    assert "candidates has no candidate for 1 of 12 samples" in done.stdout
+
+
+def test_a_suite_in_a_log_has_progress_table_and_the_place_of_its_report(
+    corpus: Path, tmp_path: Path
+) -> None:
+    suite = tmp_path / "floors.yaml"
+    suite.write_text(
+        "corpus: corpus.jsonl\nmetrics: [bleu, rouge_l]\n"
+        "captioners: {constant: {kind: constant, caption: a circle}}\n",
+        encoding="utf-8",
+    )
+    done = _run(suite, "--limit", "5", "--runs-dir", tmp_path / "runs", "--run", "first")
+    assert done.returncode == 0, done.stderr
+    assert "constant: 5 of 5 candidates" in done.stderr
+    assert "│ constant  │ 5/5" in done.stdout
+    assert done.stdout.endswith(f"Report: {tmp_path}/runs/first/report.md\n")
+
+    done = _run(suite, "--limit", "5", "--runs-dir", tmp_path / "runs", "--run", "first", "--json")
+    assert json.loads(done.stdout)["folder"] == f"{tmp_path}/runs/first"
+    assert "candidates" not in done.stderr, "nothing was made again"
+
+
+def test_a_run_in_which_nobody_could_write_fails(corpus: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "nobody.yaml"
+    suite.write_text(
+        "corpus: corpus.jsonl\nmetrics: [bleu]\ncaptioners: {later: {kind: unavailable, reason: not yet}}\n",
+        encoding="utf-8",
+    )
+    done = _run(suite, "--runs-dir", tmp_path / "runs")
+    assert done.returncode == 1
+    assert "later is unavailable: not yet" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["no-such-suite"], 2, "no suite 'no-such-suite'"),
+        (["run", "embedded", "--limit", "0"], 2, "0 is not in the range"),
+        (["--limt", "3"], 2, "No such option: --limt"),
+        (["--adapter", "no/such/folder"], 2, "does not exist"),
+        (["--corpus", "no/such.jsonl"], 2, "does not exist"),
+        (["score", "{candidates}"], 2, "Missing argument 'CORPUS'"),
+        (["score", "{candidates}", "no/such.jsonl"], 2, "does not exist"),
+        (["score", "{corpus}", "{corpus}"], 1, "line 1: caption: Field required"),
+        (["score", "{candidates}", "{candidates}"], 1, "line 1: svg: Field required"),
+    ],
+)
+def test_wrong_use_and_wrong_files(
+    arguments: list[str], status: int, message: str, candidates: Path, corpus: Path
+) -> None:
+    done = _run(*(word.format(candidates=candidates, corpus=corpus) for word in arguments))
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_error_is_one_object_too() -> None:
+    done = _run("no-such-suite", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["type"] == "config"
+
+
+def test_help_is_quick_and_names_the_commands() -> None:
+    done = _run("--help")
+    assert done.returncode == 0
+    assert "score" in done.stdout

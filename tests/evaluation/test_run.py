@@ -1,0 +1,190 @@
+"""Runs of suites: what is written, what is not made twice, what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from captioning.corpus import Sample, read_corpus, write_corpus
+from captioning.errors import AdapterError, ConfigError, CorpusError
+from evaluation.candidates import read_candidates
+from evaluation.report import ScoredRow, UnavailableRow
+from evaluation.run import RunOptions, run_suite
+from evaluation.suite import load_suite
+
+ROOT = Path(__file__).parents[2]
+
+
+def _suite(folder: Path, captioners: str, metrics: str = "[bleu]") -> str:
+    path = folder / "tiny.yaml"
+    text = f"corpus: corpus.jsonl\nmetrics: {metrics}\ncaptioners: {{{captioners}}}\n"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+class _Progress:
+    """Remembers how many candidates each captioner wrote."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, int] = {}
+
+    def __call__(self, captioner: str, done: int, total: int) -> None:
+        assert done <= total
+        self.written[captioner] = self.written.get(captioner, 0) + 1
+
+
+def test_a_run_writes_candidates_scores_and_reports(corpus: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    suite = load_suite(
+        _suite(
+            tmp_path,
+            f"base: {{kind: engine, model: {tiny_llama}, max_new_tokens: 4}}, "
+            f"adapter: {{kind: engine, model: {tiny_llama}, adapter: given}}, "
+            "constant: {kind: constant, caption: a red circle}, later: {kind: unavailable, reason: not yet}",
+            "[bleu, rouge_l]",
+        )
+    )
+    report, folder = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), _Progress())
+    assert folder == tmp_path / "runs" / report.run
+    base, adapter, constant, later = report.rows
+    assert isinstance(base, ScoredRow)
+    assert (base.samples, base.scored, base.unscored) == (12, 12, {})
+    assert isinstance(constant, ScoredRow)
+    assert isinstance(adapter, UnavailableRow)
+    assert adapter.unavailable == "no adapter was given. Give one with --adapter FOLDER"
+    assert isinstance(later, UnavailableRow)
+    assert later.unavailable == "not yet"
+
+    written = json.loads((folder / "report.json").read_text())
+    assert written == report.model_dump(mode="json")
+    assert written["rows"][2]["scores"]["rouge_l"].keys() == {"score", "low", "high", "n", "signature"}
+    assert written["caption_authors"] == {"generator": 12}
+    assert written["setup"] == json.loads((folder / "setup.json").read_text())
+
+    markdown = (folder / "report.md").read_text()
+    assert "| constant | 12/12 | 0 | 0." in markdown
+    assert "later is unavailable: not yet" in markdown
+    assert "| s0 | reference | a red circle |" in markdown
+    assert "`bleu\\_4" not in markdown
+    assert "`bleu_4|ref:closest" in markdown
+
+    by_sample = [json.loads(line) for line in (folder / "constant" / "scores.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in by_sample] == [sample.id for sample in read_corpus(corpus)]
+    assert by_sample[0]["rouge_l"] == 1.0
+
+
+def test_the_same_command_again_makes_nothing_twice(corpus: Path, tmp_path: Path) -> None:
+    suite = load_suite(_suite(tmp_path, "shuffled: {kind: shuffled}, constant: {kind: constant, caption: x}"))
+    options = RunOptions(runs_dir=tmp_path / "runs")
+    report, folder = run_suite(*suite, options, _Progress())
+    candidates = folder / "constant" / "candidates.jsonl"
+    lines = candidates.read_text().splitlines(keepends=True)
+    candidates.write_text("".join(lines[:5]) + lines[5][:9])  # as a kill leaves it
+    progress = _Progress()
+    again, same_folder = run_suite(*suite, options, progress)
+    assert same_folder == folder
+    assert progress.written == {"constant": 7}
+    assert candidates.read_text().splitlines(keepends=True) == lines
+    assert again.rows == report.rows
+
+
+def test_another_setup_is_another_run(corpus: Path, samples: list[Sample], tmp_path: Path) -> None:
+    suite = load_suite(_suite(tmp_path, "constant: {kind: constant, caption: x}"))
+    runs = tmp_path / "runs"
+    first, _ = run_suite(*suite, RunOptions(runs_dir=runs, run="mine"), _Progress())
+    assert first.run == "mine"
+    with pytest.raises(ConfigError, match=r"'mine' was made with another setup \(other corpus\)"):
+        run_suite(*suite, RunOptions(runs_dir=runs, run="mine", limit=3), _Progress())
+    unnamed = {
+        run_suite(*suite, RunOptions(runs_dir=runs, limit=limit), _Progress())[0].run for limit in (3, 4)
+    }
+    assert len(unnamed) == 2
+    other = tmp_path / "other.jsonl"
+    write_corpus(other, samples[:2])
+    report, _ = run_suite(*suite, RunOptions(runs_dir=runs, corpus=other), _Progress())
+    assert report.samples == 2
+
+
+def test_a_captioner_without_weights_does_not_stop_the_others(corpus: Path, tmp_path: Path) -> None:
+    suite = load_suite(
+        _suite(
+            tmp_path,
+            "blip: {kind: blip, source: nobody/nothing}, base: {kind: engine, model: nobody/nothing}, "
+            "constant: {kind: constant, caption: x}",
+        )
+    )
+    report, _ = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), _Progress())
+    blip, base, constant = report.rows
+    assert isinstance(blip, UnavailableRow)
+    assert "nobody/nothing" in blip.unavailable
+    assert isinstance(base, UnavailableRow)
+    assert "nobody/nothing" in base.unavailable
+    assert isinstance(constant, ScoredRow)
+
+
+def test_references_by_a_captioner_of_the_same_kind_are_marked(
+    samples: list[Sample], tiny_blip: Path, tmp_path: Path
+) -> None:
+    by_blip = [sample.model_copy(update={"caption_author": "BLIP-2"}) for sample in samples[:2]]
+    write_corpus(tmp_path / "corpus.jsonl", by_blip)
+    suite = load_suite(_suite(tmp_path, f"blip: {{kind: blip, source: {tiny_blip}}}"))
+    report, folder = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), _Progress())
+    [row] = report.rows
+    assert isinstance(row, ScoredRow)
+    assert row.circular
+    assert "blip (circular)" in (folder / "report.md").read_text().replace("\\", "")
+
+
+def test_a_broken_adapter_or_an_empty_split_stops_the_run_at_once(corpus: Path, tmp_path: Path) -> None:
+    suite = load_suite(_suite(tmp_path, "constant: {kind: constant, caption: x}"))
+    with pytest.raises(AdapterError, match="is not an adapter folder"):
+        run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs", adapter=tmp_path), _Progress())
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(CorpusError, match="there is no sample in it"):
+        run_suite(
+            *suite, RunOptions(runs_dir=tmp_path / "runs", corpus=tmp_path / "empty.jsonl"), _Progress()
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
+    corpus: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    suite = _suite(tmp_path, f"base: {{kind: engine, model: {tiny_llama}, max_new_tokens: 8}}")
+    command = [
+        sys.executable,
+        "-m",
+        "evaluation",
+        suite,
+        "--run",
+        "killed",
+        "--runs-dir",
+        str(tmp_path / "runs"),
+    ]
+    write_corpus(corpus, [_numbered(sample, n) for n in range(40) for sample in read_corpus(corpus)])
+    candidates = tmp_path / "runs" / "killed" / "base" / "candidates.jsonl"
+
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (candidates.exists() and candidates.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = candidates.read_bytes()
+    assert 0 < before.count(b"\n") < 480
+
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert candidates.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    assert list(read_candidates(candidates)) == [sample.id for sample in read_corpus(corpus)]
+    report, _ = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "undisturbed"), _Progress())
+    killed = json.loads((tmp_path / "runs" / "killed" / "report.json").read_text())
+    assert killed["rows"] == report.model_dump(mode="json")["rows"]
+
+
+def _numbered(sample: Sample, number: int) -> Sample:
+    return sample.model_copy(update={"id": f"{sample.id}-{number}"})

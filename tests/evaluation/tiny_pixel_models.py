@@ -1,0 +1,108 @@
+"""Random CLIP, BLIP and ViT-GPT2 models of a few thousand weights, saved in their published formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    BertTokenizer,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessor,
+    BlipProcessor,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Tokenizer,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
+
+IMAGE_SIZE_PX = 32
+_WORDS = "a red green blue circle square icon of an on the white ground drawing".split()
+_VISION: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": IMAGE_SIZE_PX,
+    "patch_size": 8,
+}
+
+CLIP_CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {
+        "image_size": IMAGE_SIZE_PX,
+        "layers": 1,
+        "width": 16,
+        "patch_size": 8,
+        "head_width": 8,
+    },
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+def make_tiny_clip(folder: Path, *, seed: int = 2) -> Path:
+    """What open_clip's `local-dir:` reads. With this seed some cosines are positive and some negative."""
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**CLIP_CONFIG)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    config = {"model_cfg": CLIP_CONFIG, "preprocess_cfg": {"interpolation": "bicubic"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def make_tiny_blip(folder: Path, *, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]")
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate((*special, *_WORDS))})
+    text = _VISION | {
+        "vocab_size": len(tokenizer),
+        "encoder_hidden_size": 16,
+        "bos_token_id": special.index("[DEC]"),
+        "eos_token_id": special.index("[SEP]"),
+        "sep_token_id": special.index("[SEP]"),
+        "pad_token_id": special.index("[PAD]"),
+        "initializer_range": 0.5,
+    }
+    model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=_VISION))
+    model.save_pretrained(folder)
+    size = {"height": IMAGE_SIZE_PX, "width": IMAGE_SIZE_PX}
+    BlipProcessor(BlipImageProcessor(size=size), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def make_tiny_vit_gpt2(folder: Path, *, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    letters = sorted(ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate((*letters, "<|endoftext|>"))}
+    tokenizer = GPT2Tokenizer(vocab=vocabulary, merges=[], pad_token="<|endoftext|>")
+    end = vocabulary["<|endoftext|>"]
+    decoder = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        n_positions=64,
+        bos_token_id=end,
+        eos_token_id=end,
+        add_cross_attention=True,
+        initializer_range=0.5,
+    )
+    model = VisionEncoderDecoderModel(
+        encoder=ViTModel(ViTConfig(**_VISION)), decoder=GPT2LMHeadModel(decoder)
+    )
+    for config in (model.config, model.generation_config):
+        config.decoder_start_token_id = config.eos_token_id = config.pad_token_id = end
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    ViTImageProcessor(size={"height": IMAGE_SIZE_PX, "width": IMAGE_SIZE_PX}).save_pretrained(folder)
+    return folder

@@ -100,7 +100,7 @@ def write_adapter(folder: str | Path, peft_model: PeftModel, manifest: Manifest)
     name = peft_model.active_adapter
     tensors = get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False)
     config = peft_model.peft_config[name].to_dict() | {
-        "base_model_name_or_path": _public_source(manifest.base_model, peft_model),
+        "base_model_name_or_path": _public_source(manifest.base_model),
         "inference_mode": True,
     }
     with _replacing(Path(folder)) as unfinished:
@@ -118,7 +118,8 @@ def install_adapter(folder: str | Path, adapters_dir: str | Path) -> Path:
     target = Path(adapters_dir) / manifest.adapter_id
     with _replacing(target) as unfinished:
         for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE, CARD_FILE):
-            shutil.copyfile(Path(folder) / name, unfinished / name)
+            if (source := Path(folder) / name).exists():  # a card is nice to have
+                shutil.copyfile(source, unfinished / name)
     return target
 
 
@@ -200,7 +201,10 @@ def read_weights(folder: str | Path) -> AdapterWeights:
         raise AdapterError(f"'{folder}' cannot be read: {error}") from error
     defaults = LoraConfig().to_dict()
     _check_settings(folder / CONFIG_FILE, settings, defaults)
-    config = LoraConfig(**{name: settings[name] for name in settings.keys() & defaults.keys()})
+    try:
+        config = LoraConfig(**{name: settings[name] for name in settings.keys() & defaults.keys()})
+    except (TypeError, ValueError) as error:
+        raise AdapterError(f"{folder / CONFIG_FILE}: {error}") from error
     return AdapterWeights(config, tensors)
 
 
@@ -209,7 +213,7 @@ def model_card(manifest: Manifest) -> str:
     from huggingface_hub import ModelCardData
 
     front_matter = ModelCardData(
-        base_model=_hub_id(manifest.base_model) or manifest.base_model,
+        base_model=_public_source(manifest.base_model),
         language="en",
         library_name="peft",
         metrics=sorted(manifest.metrics) or None,
@@ -254,11 +258,11 @@ def _check_settings(path: Path, settings: dict[str, Any], defaults: dict[str, An
             raise AdapterError(f"{path}: {name} = {value!r} is not supported. Retrain without it.")
 
 
-def _public_source(base_model: str, peft_model: PeftModel) -> str:
-    """What others load the base model by: never where it lies on the machine that trained."""
+def _public_source(base_model: str) -> str:
+    """What others load the base model by, never where it lies on the machine that trained."""
     if base_model == "embedded":
         return "captioning/embedded"
-    return _hub_id(base_model) or str(peft_model.get_base_model().name_or_path)
+    return _hub_id(base_model) or base_model
 
 
 def _hub_id(base_model: str) -> str | None:

@@ -57,7 +57,12 @@ def test_plain_peft_loads_it(llama: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("base_model", "source"),
-    [("embedded", "captioning/embedded"), ("gemma-2-9b", "google/gemma-2-9b-it")],
+    [
+        ("embedded", "captioning/embedded"),
+        ("gemma-2-9b", "google/gemma-2-9b-it"),
+        ("organization/model", "organization/model"),
+        ("local-folder", "local-folder"),
+    ],
 )
 def test_it_names_its_base_model_as_others_know_it(
     llama: Path, tmp_path: Path, base_model: str, source: str
@@ -106,6 +111,7 @@ def test_an_adapter_is_installed_under_its_id(folder: Path, tmp_path: Path) -> N
     target = install_adapter(folder, tmp_path / "served")
     assert target == tmp_path / "served" / "icons-v1.2"
     assert find_adapters(tmp_path / "served") == {"icons-v1.2": target}
+    (folder / "README.md").unlink()
     assert install_adapter(folder, tmp_path / "served") == target
 
 
@@ -173,6 +179,7 @@ def test_the_same_weights_under_another_name_fit(llama: Path) -> None:
         ({"bias": "all"}, "bias = 'all'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"),
         ({"invented_later": "on"}, "invented_later = 'on'"),
+        ({"target_modules": ".*", "layers_to_transform": [0]}, "adapter_config.json: .*layers_to_transform"),
     ],
 )
 def test_kinds_of_adapters_that_are_not_served(folder: Path, changes: dict[str, Any], reason: str) -> None:

@@ -175,6 +175,14 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Sections unfolded: {"lora": {"r": 8}} as {"lora.r": 8}."""
+    leaves: dict[str, Any] = {}
+    for key, value in settings.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return leaves
+
+
 def _find(name_or_path: str) -> Path:
     shipped = RECIPES / f"{name_or_path}.yaml"
     if shipped.parent == RECIPES and shipped.is_file():

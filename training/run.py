@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, Literal
 import ray
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from ray.train import (
     CheckpointConfig,
     FailureConfig,
@@ -44,7 +45,7 @@ from training.follow import following
 from training.loop import Outcome
 from training.preflight import Checked, SplitReport, check
 from training.progress import read_best
-from training.recipe import Recipe, Resources, dump_recipe
+from training.recipe import Recipe, Resources, dump_recipe, flat
 from training.worker import METRICS_FILE, Job, work
 
 _log = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ def _check_same_recipe(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.yaml"
     if not path.exists():
         return
-    before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-    now = _flat(recipe.model_dump(mode="json"))
+    before = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    now = flat(recipe.model_dump(mode="json"))
     changes = [
         f"{key} was {before.get(key)}, is {now.get(key)}"
         for key in sorted(before.keys() | now.keys())
@@ -149,9 +150,10 @@ def _fit(checked: Checked, folder: Path) -> tuple[Outcome, Path]:
     resources = checked.recipe.resources
     with _ray(resources):
         device = _device(resources)
+        job = Job(recipe=checked.recipe, spec=checked.spec, device=device, folder=folder)
         trainer = TorchTrainer(
             work,  # type: ignore[arg-type]  # it may return something
-            train_loop_config={"job": Job(checked.recipe, checked.spec, device, folder)},
+            train_loop_config=job.model_dump(mode="json"),
             torch_config=TorchConfig(backend="nccl" if device == "cuda" else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
@@ -174,7 +176,8 @@ def _fit(checked: Checked, folder: Path) -> tuple[Outcome, Path]:
                 f"run '{folder.name}': the workers failed {resources.max_failures + 1} times, the last time "
                 f"with: {_root_cause(error)}. The same command goes on from the last checkpoint."
             ) from error
-    outcome: Outcome = result.return_value  # type: ignore[attr-defined]  # of Ray Train V2
+    returned = result.return_value  # type: ignore[attr-defined]  # of Ray Train V2
+    outcome = TypeAdapter(Outcome).validate_python(returned)
     if outcome.status == "failed" or result.checkpoint is None:
         raise TrainingFailed(f"run '{folder.name}' was stopped at {outcome.diagnosis}")
     return outcome, Path(result.checkpoint.path)
@@ -195,17 +198,27 @@ def _ray(resources: Resources) -> Iterator[None]:
                 f"the recipe asks for {resources.workers} GPUs, here are {torch.cuda.device_count()}. Give "
                 "resources.workers and resources.device, or set RAY_ADDRESS to a cluster with GPUs."
             )
-        ray.init(
-            address="local",
-            log_to_driver=False,  # `training.follow` shows the progress
-            num_cpus=max(1, round(resources.workers * resources.cpus_per_worker)),
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-        )
+        _start_ray(resources)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_ray(resources: Resources) -> None:
+    """Tried twice: Ray gives its own processes 30 s to start, which a busy machine may not manage."""
+    options: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": math.ceil(resources.workers * resources.cpus_per_worker),
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+        "log_to_driver": False,  # `training.follow` shows the progress
+    }
+    try:
+        ray.init(**options)
+    except Exception as error:  # noqa: BLE001 (Ray raises no narrower one)
+        _log.warning("Ray did not start (%s); once more", error)
+        ray.init(**options)
 
 
 def _device(resources: Resources) -> Device:
@@ -271,10 +284,3 @@ def _root_cause(error: BaseException) -> str:
     """The last line of the deepest message: Ray nests tracebacks as text."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

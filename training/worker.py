@@ -7,28 +7,30 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import ray.train
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from pydantic import BaseModel, ConfigDict
 
 from captioning.base_models import BaseModelSpec
 from training import model
 from training.data import read_examples
-from training.loop import Loop, Outcome
+from training.loop import Loop
 from training.progress import MetricsLog, Progress
 from training.recipe import Recipe
 
 METRICS_FILE = "metrics.jsonl"  # in the run's folder
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(BaseModel):
     """What a worker needs to know. The run's folder is absolute, on storage that all nodes share."""
+
+    model_config = ConfigDict(frozen=True)
 
     recipe: Recipe
     spec: BaseModelSpec
@@ -36,8 +38,11 @@ class Job:
     folder: Path  # of the run
 
 
-def work(config: dict[str, Job]) -> Outcome:
-    job = config["job"]
+def work(config: dict[str, Any]) -> dict[str, Any]:
+    """Takes a `Job` and returns an `Outcome`, both as plain data: Ray Train's controller, which passes
+    them on, would otherwise load torch and transformers to read them.
+    """
+    job = Job.model_validate(config)
     torch.set_num_threads(max(1, int(job.recipe.resources.cpus_per_worker)))
     accelerator = make_accelerator(job.recipe, job.device)
     loop = Loop(
@@ -53,7 +58,7 @@ def work(config: dict[str, Job]) -> Outcome:
     log = MetricsLog(path, resumed_at=loop.progress.step)
     workers = gather_object([{"host": socket.gethostname(), "pid": os.getpid()}])
     log.write("start", loop.progress.step, workers=workers)
-    return loop.run(log)
+    return asdict(loop.run(log))
 
 
 def make_accelerator(recipe: Recipe, device: Literal["cpu", "cuda"]) -> Accelerator:

@@ -1,0 +1,106 @@
+"""A small corpus, recipes that fit it, and stand-ins for what Ray provides."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from captioning.base_models import load_tokenizer, resolve
+from captioning.corpus import Sample, write_corpus
+from training import model
+from training.data import Example, tokenize
+from training.loop import Loop
+from training.progress import CheckpointStore, Progress
+from training.recipe import Recipe
+from training.worker import make_accelerator
+
+_SHAPES = {
+    "circle": '<circle cx="{x}" cy="50" r="20" fill="{colour}"/>',
+    "square": '<rect x="{x}" y="30" width="30" height="30" fill="{colour}"/>',
+}
+
+
+def samples(number: int, seed: int = 0) -> list[Sample]:
+    """Drawings of different prompt lengths, each with two references."""
+    rng = random.Random(seed)
+    return [_sample(f"{seed}-{index}", rng) for index in range(number)]
+
+
+def _sample(sample_id: str, rng: random.Random) -> Sample:
+    colour, shape = rng.choice(("red", "green", "blue")), rng.choice(list(_SHAPES))
+    marks = [_SHAPES[shape].format(x=rng.randint(20, 70), colour=colour) for _ in range(rng.randint(1, 3))]
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{"".join(marks)}</svg>'
+    return Sample(
+        id=sample_id, svg=svg, references=(f"A {colour} {shape}.", f"{shape}s, {len(marks)} of them")
+    )
+
+
+def examples(model_folder: Path, number: int, seed: int = 0) -> list[Example]:
+    return tokenize(samples(number, seed), load_tokenizer(resolve(str(model_folder))), None).examples
+
+
+def write_splits(folder: Path, *, train: int = 48, validation: int = 12) -> dict[str, str]:
+    """Corpus files; returns the `corpus` section of a recipe."""
+    paths = {"train": folder / "train.jsonl", "validation": folder / "validation.jsonl"}
+    write_corpus(paths["train"], samples(train, seed=1))
+    write_corpus(paths["validation"], samples(validation, seed=2))
+    return {split: str(path) for split, path in paths.items()}
+
+
+def recipe_for(model_folder: Path, **changes: Any) -> Recipe:
+    """NF4 and all else as in the defaults, but quick."""
+    settings: dict[str, Any] = {
+        "model": str(model_folder),
+        "epochs": 1,
+        "activation_checkpointing": False,
+        "optimizer": {"learning_rate": 3e-3},
+    }
+    return Recipe.model_validate(settings | changes)
+
+
+def exact(**changes: Any) -> dict[str, Any]:
+    """Arithmetic in float32 without quantization or dropout, for comparisons of numbers."""
+    return {"quantization": None, "precision": "fp32", "lora": {"dropout": 0.0}} | changes
+
+
+def loop_for(recipe: Recipe, train: list[Example], validation: list[Example], store: CheckpointStore) -> Loop:
+    """A loop of one worker in this process."""
+    accelerator = fresh_accelerator(recipe)
+    built = model.build(recipe, resolve(recipe.model), accelerator.device)
+    return Loop(recipe, built, accelerator, train=train, validation=validation, store=store)
+
+
+def fresh_accelerator(recipe: Recipe) -> Accelerator:
+    AcceleratorState._reset_state(reset_partial_state=True)  # it is one per process otherwise
+    return make_accelerator(recipe, "cpu")
+
+
+class Interrupted(Exception):
+    """Stands for a worker that is killed."""
+
+
+class FolderStore:
+    """Checkpoints in a folder; can be told to fail like a killed worker after the one of a step."""
+
+    def __init__(self, folder: Path, *, die_after_step: int | None = None) -> None:
+        self._folder = folder
+        self._die_after_step = die_after_step
+
+    @contextmanager
+    def latest(self) -> Iterator[Path | None]:
+        yield max(self._folder.glob("*"), default=None)
+
+    def save(self, write: Callable[[Path], None], progress: Progress) -> None:
+        folder = self._folder / f"{progress.step:06d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write(folder)
+        if progress.step == self._die_after_step:
+            raise Interrupted

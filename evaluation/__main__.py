@@ -54,7 +54,9 @@ def _suite_first(words: list[str]) -> list[str]:
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")] = "embedded",
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="A shipped suite, or a YAML file.")
+    ] = "embedded",
     *,
     adapter: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the adapter to judge.")
@@ -90,10 +92,19 @@ def run(
 @app.command()
 def score(
     candidates: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help='Lines of {"id": ..., "caption": ...}.')
+        Path,
+        typer.Argument(
+            metavar="CANDIDATES.jsonl",
+            exists=True,
+            dir_okay=False,
+            help='Lines of {"id": ..., "caption": ...}.',
+        ),
     ],
     corpus: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="The samples with their references.")
+        Path,
+        typer.Argument(
+            metavar="CORPUS.jsonl", exists=True, dir_okay=False, help="Samples with their references."
+        ),
     ],
     *,
     clip: Clip = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evaluation", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def _run(
+    *arguments: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evaluation", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -53,12 +62,12 @@ def test_score_prints_one_object_with_every_metric(candidates: Path, corpus: Pat
         assert score["signature"]
 
 
-def test_score_prints_a_table_and_reasons(candidates: Path, corpus: Path, tmp_path: Path) -> None:
-    done = _run("score", candidates, corpus, "--clip", tmp_path / "nothing")
+def test_score_without_java_and_weights_prints_reasons_and_no_number(candidates: Path, corpus: Path) -> None:
+    done = _run("score", candidates, corpus, environment={"PATH": ""})
     assert done.returncode == 0, done.stderr
-    assert "BLEU-4" in done.stdout
-    assert "11/12" in done.stdout
-    assert "clip_score is unavailable" in done.stdout
+    assert "│ candidates │ 11/12  │ 0     │ -      │" in done.stdout
+    assert "meteor is unavailable: The PTB tokenizer needs Java" in done.stdout
+    assert "clip_score is unavailable: CLIP Score needs weights" in done.stdout
     assert "candidates has no candidate for 1 of 12 samples" in done.stdout
 
 
@@ -97,11 +106,11 @@ def test_a_run_in_which_nobody_could_write_fails(corpus: Path, tmp_path: Path) -
     ("arguments", "status", "message"),
     [
         (["no-such-suite"], 2, "no suite 'no-such-suite'"),
-        (["run", "embedded", "--limit", "0"], 2, "0 is not in the range"),
+        (["run", "embedded", "--limit", "0"], 2, "Invalid value for '--limit'"),
         (["--limt", "3"], 2, "No such option: --limt"),
         (["--adapter", "no/such/folder"], 2, "does not exist"),
         (["--corpus", "no/such.jsonl"], 2, "does not exist"),
-        (["score", "{candidates}"], 2, "Missing argument 'CORPUS'"),
+        (["score", "{candidates}"], 2, "Missing argument 'CORPUS.jsonl'"),
         (["score", "{candidates}", "no/such.jsonl"], 2, "does not exist"),
         (["score", "{corpus}", "{corpus}"], 1, "line 1: caption: Field required"),
         (["score", "{candidates}", "{candidates}"], 1, "line 1: svg: Field required"),

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -152,39 +151,37 @@ def test_a_broken_adapter_or_an_empty_split_stops_the_run_at_once(corpus: Path, 
     assert not (tmp_path / "runs").exists()
 
 
+_KILLED_AFTER_SEVEN = """
+import os, signal, sys
+from pathlib import Path
+from evaluation.run import RunOptions, run_suite
+from evaluation.suite import load_suite
+
+def kill(captioner, done, total):
+    if done == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run_suite(*load_suite(sys.argv[1]), RunOptions(runs_dir=Path(sys.argv[2])), kill)
+"""
+
+
 def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
     corpus: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
     suite = _suite(tmp_path, f"base: {{kind: engine, model: {tiny_llama}, max_new_tokens: 8}}")
-    command = [
-        sys.executable,
-        "-m",
-        "evaluation",
-        suite,
-        "--run",
-        "killed",
-        "--runs-dir",
-        str(tmp_path / "runs"),
-    ]
-    write_corpus(corpus, [_numbered(sample, n) for n in range(40) for sample in read_corpus(corpus)])
-    candidates = tmp_path / "runs" / "killed" / "base" / "candidates.jsonl"
-
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (candidates.exists() and candidates.stat().st_size):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-c", _KILLED_AFTER_SEVEN, suite, str(runs)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    [candidates] = runs.glob("*/base/candidates.jsonl")
     before = candidates.read_bytes()
-    assert 0 < before.count(b"\n") < 480
+    assert before.count(b"\n") == 7
 
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert candidates.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    progress = _Progress()
+    resumed, folder = run_suite(*load_suite(suite), RunOptions(runs_dir=runs), progress)
+    assert folder == candidates.parents[1]
+    assert progress.written == {"base": 5}
+    assert candidates.read_bytes().startswith(before)
     assert list(read_candidates(candidates)) == [sample.id for sample in read_corpus(corpus)]
-    report, _ = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "undisturbed"), _Progress())
-    killed = json.loads((tmp_path / "runs" / "killed" / "report.json").read_text())
-    assert killed["rows"] == report.model_dump(mode="json")["rows"]
-
-
-def _numbered(sample: Sample, number: int) -> Sample:
-    return sample.model_copy(update={"id": f"{sample.id}-{number}"})
+    undisturbed, _ = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "other"), _Progress())
+    assert resumed.rows == undisturbed.rows

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal, NoReturn
@@ -17,14 +17,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from captioning.errors import ConfigError
 from rendering.errors import SvgCaptionError
+from services.errors import StartError
 from services.local import joins_cluster, prepare_environment, ray_session
 from services.settings import Settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True, highlight=False)
-DEFAULTS = Settings()
+DEFAULTS = Settings.model_construct()  # as they are written: paths not yet absolute
 
 
 def main() -> None:
@@ -59,7 +59,12 @@ def serve(
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Copies of the engine.")] = DEFAULTS.engine_replicas,
     page: Annotated[bool, typer.Option(help="Serve the web page beside the API.")] = True,
-    dashboard_port: Annotated[int, typer.Option(help="Ray's dashboard and job server, on loopback.")] = 8265,
+    dashboard_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Ray's dashboard and job server, on loopback.", show_default="8265, or the next free"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="When it answers, print one JSON object.")] = False,
 ) -> None:
     """Serve captions over HTTP, with a web page at /. Ctrl-C stops everything that was started.
@@ -79,14 +84,15 @@ def serve(
         page=page,
     )
     _check_port(settings.host, settings.port)
+    _check_base_model(settings.base_model)
     prepare_environment()
     _stop_on_signals()
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), redirect_stdout(sys.stderr):  # libraries print, too
         _serve(settings, dashboard_port, as_json=as_json)
     console.print("Stopped.")
 
 
-def _serve(settings: Settings, dashboard_port: int, *, as_json: bool) -> None:
+def _serve(settings: Settings, dashboard_port: int | None, *, as_json: bool) -> None:
     began = time.monotonic()
     console.print(
         "Joining the Ray cluster …" if joins_cluster() else "Starting Ray, half a minute on a small machine …"
@@ -106,19 +112,18 @@ def _serve(settings: Settings, dashboard_port: int, *, as_json: bool) -> None:
 
 
 def _announce(settings: Settings, jobs_url: str, seconds: float, *, as_json: bool) -> None:
+    out = sys.__stdout__
     if as_json:
-        print(
-            json.dumps({"url": settings.api_url, "jobs_url": jobs_url, "started_in_s": round(seconds, 1)}),
-            flush=True,
-        )
+        ready = {"url": settings.api_url, "jobs_url": jobs_url, "started_in_s": round(seconds, 1)}
+        print(json.dumps(ready), file=out, flush=True)
         return
     console.print(f"Ready after {seconds:.0f} s. Ctrl-C stops it.")
-    print(f"Open {settings.api_url}", flush=True)
+    print(f"Open {settings.api_url}", file=out, flush=True)
     console.print(
         f"  caption   curl -F file=@icon.svg {settings.api_url}/v1/captions"
         f"\n  API       {settings.api_url}/docs"
         f"\n  adapters  {settings.adapters_dir}"
-        f"\n  jobs      ray job submit --address {jobs_url} -- python -m training embedded",
+        f"\n  jobs      RAY_AUTH_MODE=token ray job submit --address {jobs_url} -- COMMAND",
         soft_wrap=True,
     )
     if settings.host not in {"127.0.0.1", "::1", "localhost"}:
@@ -133,6 +138,13 @@ def _settings(**fields: Any) -> Settings:
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
+def _check_base_model(name: str) -> None:
+    if name != DEFAULTS.base_model:  # which is always there; checking means to import torch
+        from captioning.base_models import resolve
+
+        resolve(name)
+
+
 def _check_port(host: str, port: int) -> None:
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with closing(socket.socket(family, kind)) as probe:
@@ -140,7 +152,7 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind(address)
         except OSError as error:
-            raise ConfigError(
+            raise StartError(
                 f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
             ) from None
 

@@ -3,12 +3,13 @@
 
     serve run services.app:build_app base_model=embedded
 
-The two speak through a deployment handle: token ids go in, text or an error comes out.
+The two speak through a deployment handle: token ids go in, text or an error comes out. What they need
+is imported in the replicas: a driver that only deploys stays light.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
@@ -17,13 +18,13 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from captioning.base_models import load_tokenizer, resolve, weight_fingerprint
-from captioning.engine import Engine, GenerationRequest
-from rendering import Rasterizer
 from services import errors
-from services.catalog import Catalog
-from services.engine_host import EngineHost, Outcome
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from captioning.engine import GenerationRequest
+    from services.catalog import Catalog
+    from services.engine_host import Outcome
 
 APP_NAME = "svg-captions"
 _READY_TIMEOUT_S = 2.0
@@ -34,7 +35,9 @@ class EngineReplica:
     """One copy of the base model, with the adapters that were asked for."""
 
     def __init__(self, settings: Settings) -> None:
-        logging.basicConfig(level=logging.INFO)
+        from captioning.engine import Engine
+        from services.engine_host import EngineHost
+
         engine = Engine.load(
             settings.base_model,
             dtype=settings.dtype,
@@ -45,7 +48,7 @@ class EngineReplica:
         )
         self._host = EngineHost(engine, _catalog(settings), max_batch_size=settings.max_batch_size)
 
-    async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
+    async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         return await self._host.generate(requests)
 
     async def ready(self) -> bool:
@@ -58,7 +61,7 @@ class RemoteEngine:
     def __init__(self, handle: DeploymentHandle[EngineReplica]) -> None:
         self._handle = handle
 
-    async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
+    async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         try:
             outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
         except (RayActorError, BackPressureError, DeploymentUnavailableError) as error:
@@ -83,6 +86,8 @@ class Ingress:
         self._engine = RemoteEngine(engine)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
+        from captioning.base_models import load_tokenizer
+        from rendering import Rasterizer
         from services.api import build_api
         from services.captions import Captioner
         from services.front import build_front
@@ -114,6 +119,9 @@ def build_app(args: Settings) -> Application:
     return ingress.bind(args, engine.bind(args))
 
 
-def _catalog(settings: Settings) -> Catalog:
+def _catalog(settings: Settings) -> "Catalog":
+    from captioning.base_models import resolve, weight_fingerprint
+    from services.catalog import Catalog
+
     spec = resolve(settings.base_model)
     return Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)

@@ -20,6 +20,12 @@ UNREADABLE = frozenset({"empty", "encoding", "entities", "malformed", "not_svg"}
 RETRY_AFTER_S = 1
 
 
+class StartError(SvgCaptionError, RuntimeError):
+    """The service cannot be started; the message says what stands in the way."""
+
+    code = "start"
+
+
 class ApiError(HTTPException):
     """A refusal as the client sees it."""
 
@@ -58,18 +64,9 @@ def from_domain(error: SvgCaptionError, param: str | None = None) -> ApiError:
     return ApiError(_status(error), error.code, str(error), param=_param(error) or param)
 
 
-def from_http(error: HTTPException) -> ApiError:
-    """What Starlette or FastAPI refused by themselves: unknown path, wrong method, broken body."""
-    if isinstance(error, ApiError):
-        return error
-    status = HTTPStatus(error.status_code)
-    kind = status.phrase.lower().replace(" ", "_").replace("-", "_")
-    return ApiError(status, kind, str(error.detail), headers=dict(error.headers or {}))
-
-
 async def handle_http_exception(request: Request, error: Any) -> JSONResponse:
     """Registered for Starlette's HTTPException, on the API and on the page alike."""
-    return response(from_http(error), request.scope)
+    return response(_from_http(error, request), request.scope)
 
 
 async def pass_on(_request: Request, error: Exception) -> JSONResponse:
@@ -80,6 +77,18 @@ async def pass_on(_request: Request, error: Exception) -> JSONResponse:
 def response(error: ApiError, scope: Any) -> JSONResponse:
     request_id = scope.get("state", {}).get("request_id", "")
     return JSONResponse({"error": error.body(request_id)}, error.status_code, headers=error.headers)
+
+
+def _from_http(error: HTTPException, request: Request) -> ApiError:
+    """What Starlette or FastAPI refused by themselves: unknown path, wrong method, broken body."""
+    if isinstance(error, ApiError):
+        return error
+    status = HTTPStatus(error.status_code)
+    kind = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    message = str(error.detail)
+    if status in {404, 405}:
+        message = f"{message}: {request.method} {request.url.path}. What there is stands at /docs."
+    return ApiError(status, kind, message, headers=dict(error.headers or {}))
 
 
 def _status(error: SvgCaptionError) -> int:

@@ -9,12 +9,22 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from services.errors import StartError
+
+if TYPE_CHECKING:
+    from ray._private.worker import BaseContext
 
 OBJECT_STORE_BYTES = 128 << 20  # requests are small; Ray's default is 30 % of the memory
+START_ATTEMPTS = 3
 ROOM_FOR_JOBS_CPUS = 4  # beyond what the service books: what `ray job submit` may ask for
 
 _REPOSITORY = Path(__file__).parent.parent
@@ -22,14 +32,18 @@ _REPOSITORY = Path(__file__).parent.parent
 
 def prepare_environment() -> None:
     """Settings that Ray and Gradio read once, when they are imported; child processes inherit them."""
-    quiet = {
+    settings = {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AUTH_MODE": "token",  # Ray's ports are open to the network; the token lies in ~/.ray
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        # A busy machine takes longer than Ray Serve's 5 s to import its proxy, which it would then kill.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # not 15, at which the service starves beside other work on the machine
     }
-    for name, value in quiet.items():
+    for name, value in settings.items():
         os.environ.setdefault(name, value)
 
 
@@ -38,7 +52,7 @@ def joins_cluster() -> bool:
 
 
 @contextmanager
-def ray_session(*, service_cpus: float, dashboard_port: int = 8265) -> Iterator[str]:
+def ray_session(*, service_cpus: float, dashboard_port: int | None = None) -> Iterator[str]:
     """Starts or joins Ray and gives the address for `ray job submit`; on leaving, ends what it started."""
     import ray
 
@@ -54,18 +68,48 @@ def ray_session(*, service_cpus: float, dashboard_port: int = 8265) -> Iterator[
     # Short on purpose: Ray puts Unix sockets deep below it, and their paths end at 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="svg-", dir="/tmp"))
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=math.ceil(service_cpus) + ROOM_FOR_JOBS_CPUS,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            dashboard_port=dashboard_port,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _temp_dir=str(folder),
-        )
-        yield f"http://{context.dashboard_url}"
+        yield _start_ray(folder, math.ceil(service_cpus) + ROOM_FOR_JOBS_CPUS, dashboard_port)
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(folder: Path, cpus: int, dashboard_port: int | None) -> str:
+    import ray
+    from ray._private.parameter import RayParams
+
+    # `ray.init` has no option for the job agent's port, and the fixed one leaves the second Ray of a
+    # machine unable to run jobs.
+    agent_port = partial(RayParams, dashboard_agent_listen_port=_free_port())
+    with patch("ray._private.parameter.RayParams", agent_port):
+        context = _retrying(
+            lambda: ray.init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=dashboard_port,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _temp_dir=str(folder),
+            )
+        )
+    return f"http://{context.dashboard_url}"
+
+
+def _retrying(start: Callable[[], BaseContext]) -> BaseContext:
+    """Ray gives its own processes 30 s, which a busy machine may not manage at the first try."""
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return start()
+        except Exception as error:  # Ray raises no narrower one
+            if attempt == START_ATTEMPTS:
+                raise StartError(f"Ray does not start after {attempt} attempts: {error}") from error
+    raise AssertionError("unreachable")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -55,7 +55,7 @@ def build_page(client: PageClient) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320):
                 with gr.Tabs():
                     with gr.Tab("File"):
-                        file = gr.File(label="SVG file", height=180, elem_id="file")
+                        file = gr.File(label="SVG or SVGZ file", height=180, elem_id="file")
                     with gr.Tab("Code"):
                         code = gr.Textbox(
                             label="SVG code", lines=7, max_lines=7, placeholder="<svg …>", elem_id="code"

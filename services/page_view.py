@@ -81,7 +81,7 @@ def gallery(pictures: list[tuple[str, bytes]]) -> str:
     """Samples to choose from: name and PNG of each."""
     buttons = [
         f"""<button type="button" data-sample="{escape(name)}" title="{escape(_label(name))}">
-        <img src="{_data_url(png)}" alt="{escape(_label(name))}" width="64" height="64"></button>"""
+        <img src="{_data_url(png)}" alt="{escape(_label(name))}" width="72" height="72"></button>"""
         for name, png in pictures
     ]
     return (

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
-from captioning.errors import ConfigError
 from services.app import APP_NAME, build_app
+from services.errors import StartError
 from services.settings import Settings
 
-_FIRST_ANSWER_S = 60.0
+_FIRST_ANSWER_S = 180.0
 
 
 @contextmanager
@@ -24,15 +25,10 @@ def running(settings: Settings) -> Iterator[None]:
     """The service answers inside the `with` block.
 
     Raises:
-        ConfigError: it could not be started; the message has the reason that Ray Serve gives.
+        StartError: it could not be started; the message has the reason that Ray Serve gives.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
-    serve.start(
-        proxy_location=ProxyLocation.HeadOnly,
-        http_options=HTTPOptions(host=settings.host, port=settings.port),
-        logging_config=quiet,
-    )
     try:
         _deploy(settings, quiet)
         _wait_until_ready(settings)
@@ -43,9 +39,15 @@ def running(settings: Settings) -> Iterator[None]:
 
 def _deploy(settings: Settings, logging_config: LoggingConfig) -> None:
     try:
+        with suppress(TimeoutError):  # Ray waits a minute for its proxy; we wait for the first answer
+            serve.start(
+                proxy_location=ProxyLocation.HeadOnly,
+                http_options=HTTPOptions(host=settings.host, port=settings.port),
+                logging_config=logging_config,
+            )
         serve.run(build_app(settings), name=APP_NAME, logging_config=logging_config)
-    except RuntimeError as error:
-        raise ConfigError(f"the service could not be started: {error}") from None
+    except (RuntimeError, TimeoutError, RayError) as error:
+        raise StartError(f"the service could not be started: {error}") from None
 
 
 def _wait_until_ready(settings: Settings) -> None:
@@ -57,7 +59,7 @@ def _wait_until_ready(settings: Settings) -> None:
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
-    raise ConfigError(f"the service started but {settings.api_url}/readyz does not answer")
+    raise StartError(f"the service started but {settings.api_url}/readyz does not answer")
 
 
 def _remove() -> None:

@@ -15,7 +15,7 @@ Booking = Annotated[float, Field(ge=0)]  # what Ray sets aside for one replica
 class Settings(BaseModel):
     """What is served, where, within which limits and at which scale."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     # What is served
     base_model: str = "embedded"  # a name of the base-model table, a Hugging Face id or a local folder
@@ -68,8 +68,8 @@ class Settings(BaseModel):
     @property
     def api_url(self) -> str:
         """Where the page, on the same node, reaches the API."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
-        return f"http://{host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not bound here
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def cpus(self) -> float:

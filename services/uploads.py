@@ -64,13 +64,16 @@ def _from_json(
 async def _from_form(
     request: Request, options: type[Options], max_files: int
 ) -> tuple[Options, list[Upload]]:
-    async with request.form(max_files=max_files, max_fields=32) as form:
+    async with request.form(max_fields=32) as form:
         parts = form.getlist("file")
         if not parts:
             raise ApiError(422, "missing_file", "The form has no part named 'file'.", param="file")
         if len(parts) > max_files:
             raise ApiError(
-                413, "too_many_files", f"{len(parts)} files, the limit is {max_files}.", param="file"
+                413,
+                "too_many_files",
+                f"There are {len(parts)} files, the limit is {max_files}.",
+                param="file",
             )
         uploads = [await _upload(part, index) for index, part in enumerate(parts)]
         fields: Mapping[str, Any] = {name: value for name, value in form.items() if name != "file"}

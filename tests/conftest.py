@@ -12,9 +12,12 @@ QUIET_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # at Ray's 15 workers starve on a busy machine
     "TOKENIZERS_PARALLELISM": "false",
 }
 # Before any test module imports torch or Ray: both read these once. Child processes inherit them.
 os.environ.update(QUIET_ENVIRONMENT)
 # Scripts and jobs that say `python` mean this one.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+pytest_plugins = ["tests.live_service"]

@@ -1,0 +1,77 @@
+"""A service without Ray and without a model: the real API around an engine that answers by rule."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from captioning.base_models import resolve, weight_fingerprint
+from captioning.engine import Generation, GenerationRequest
+from captioning.errors import AdapterError
+from rendering import Rasterizer
+from services.api import build_api
+from services.border import Border
+from services.captions import Captioner
+from services.catalog import Catalog
+from services.engine_host import Outcome
+from services.settings import Settings
+from tests.tiny_models import tiny_llama_tokenizer
+
+SQUARE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="4" height="4" fill="red"/></svg>'
+)
+CIRCLE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle r="3"/><script>x()</script></svg>'
+TRUNCATED = SQUARE[:60]
+ENTITY_BOMB = (
+    '<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    '<svg xmlns="http://www.w3.org/2000/svg"><text>&b;&b;&b;</text></svg>'
+)
+_ZIGZAG = "".join(f"L{i % 900} {i * 7 % 900}" for i in range(2000))
+LONG = f'<svg viewBox="0 0 900 900"><path d="M0 0{_ZIGZAG}"/></svg>'
+
+
+class FakeEngine:
+    """Answers with the adapter's name; how it behaves is for the test to set."""
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+        self.is_ready = True
+        self.has_a_bug = False
+        self.requests: list[GenerationRequest] = []
+
+    async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
+        self.requests.extend(requests)
+        await asyncio.sleep(self.delay_s)
+        if self.has_a_bug:
+            raise ZeroDivisionError("secret detail")
+        return [self._answer(request) for request in requests]
+
+    async def ready(self) -> bool:
+        return self.is_ready
+
+    @staticmethod
+    def _answer(request: GenerationRequest) -> Outcome:
+        if request.adapter == "broken":
+            return AdapterError("adapter 'broken' does not fit.")
+        return Generation(f"by {request.adapter or 'base'}", "stop", len(request.prompt_ids), 3)
+
+
+@contextmanager
+def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator[TestClient]:
+    """A client of the API alone, with settings that differ from the defaults by `changes`."""
+    settings = Settings.model_validate({"base_model": str(base_model), "page": False} | changes)
+    spec = resolve(settings.base_model)
+    catalog = Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
+    with Rasterizer() as rasterizer:
+        captioner = Captioner(catalog, tiny_llama_tokenizer(), engine.generate)
+        app = Border(
+            build_api(settings, captioner, rasterizer, engine.ready),
+            max_body_bytes=settings.max_upload_bytes,
+            deadline_s=settings.deadline_s,
+            send_request_id=True,
+        )
+        yield TestClient(app, raise_server_exceptions=False)

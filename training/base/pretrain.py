@@ -41,11 +41,11 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 4_400
+    steps: int = 2_500
     batch_tokens: int = 2_560  # padding included
     learning_rate: float = 1.2e-3
     warmup_steps: int = 150
-    decay_share: float = 0.3  # of the steps, at the end, over which the rate falls to zero
+    decay_steps: tuple[int, int] = (1_595, 2_900)  # from where to where the rate falls to zero
     weight_decay: float = 0.05
     scene_share: float = 0.4  # of the drawings of an epoch
     seed: int = 7
@@ -137,10 +137,10 @@ def _order_numbers(weight: torch.Tensor, tokens: dict[int, int]) -> None:
 
 
 def learning_rate(recipe: BaseRecipe, step: int) -> float:
-    """Warm-up, a plateau, then a straight line to zero."""
-    decay_steps = recipe.steps * recipe.decay_share
+    """Warm-up, a plateau, then a straight line to zero, which the run may stop short of."""
+    start, end = recipe.decay_steps
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    return recipe.learning_rate * min(warm, (recipe.steps - step) / decay_steps)
+    return recipe.learning_rate * min(warm, (end - step) / (end - start))
 
 
 class Trainer:

@@ -17,7 +17,7 @@ from training.corpora.scenes import generate_scene, is_held_out
 
 TINY = BaseRecipe(
     scenes=200, families=(), vocab_size=1_700, hidden_size=32, layers=1, heads=2, feed_forward=64, steps=6,
-    batch_tokens=512, warmup_steps=2, scene_share=0.999, learning_rate=1e-2,
+    batch_tokens=512, warmup_steps=2, decay_steps=(4, 6), scene_share=0.999, learning_rate=1e-2,
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def test_near_numbers_start_alike(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
-    recipe = BaseRecipe(steps=100, warmup_steps=10, decay_share=0.2, learning_rate=1.0)
+    recipe = BaseRecipe(steps=100, warmup_steps=10, decay_steps=(80, 100), learning_rate=1.0)
     rates = [learning_rate(recipe, step) for step in range(100)]
     assert rates[10] == rates[79] == 1.0
     assert [rates[0], rates[90], rates[99]] == pytest.approx([0.1, 0.5, 0.05])

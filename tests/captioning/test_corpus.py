@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioning.corpus import Sample, corpus_fingerprint, read_corpus, write_corpus
@@ -37,6 +37,7 @@ printable = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 lines = printable.map(str.strip).filter(bool)
 
 
+@settings(deadline=None)
 @given(st.builds(Sample, id=lines, svg=printable, references=st.lists(lines, min_size=1).map(tuple)))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> None:
     path = tmp_path_factory.getbasetemp() / "any.jsonl"

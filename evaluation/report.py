@@ -19,8 +19,8 @@ HEADINGS = {
     "rouge_l": "ROUGE-L",
     "meteor": "METEOR",
     "cider": "CIDEr",
-    "clip_score": "CLIP Score",
-    "clip_score_100": "CLIP Score x 100",
+    "clip_score": "CLIP Score, 0 to 2.5",
+    "clip_score_100": "CLIP Score, 0 to 100",
 }
 """Columns of tables; the JSON has every score."""
 

@@ -68,6 +68,8 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
     samples = read_split(corpus, options.limit)
     setup = _setup(suite, corpus, samples, options.adapter)
     run = options.run or f"{name}-{_short_hash(setup)}"
+    if Path(run).name != run:
+        raise ConfigError(f"'{run}' is no name of a run: it names a folder in {options.runs_dir}")
     folder = options.runs_dir.resolve() / run
     _claim(folder, setup)
     with Workbench(samples, adapter=options.adapter) as workbench:
@@ -176,7 +178,9 @@ def _claim(folder: Path, setup: dict[str, Any]) -> None:
     path = folder / "setup.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(setup, indent=2) + "\n", encoding="utf-8")
+        unfinished = folder / "setup.json.part"
+        unfinished.write_text(json.dumps(setup, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path)
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     if changed := [key for key, value in setup.items() if before.get(key) != value]:

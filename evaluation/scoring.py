@@ -81,6 +81,8 @@ def score(
     Raises:
         CandidatesError: a candidate for a sample that is not in the split.
     """
+    if not captioners:
+        return []
     made = [_in_order(samples, candidates) for candidates in captioners]
     captions = [[candidate.caption or "" for candidate in candidates] for candidates in made]
     measured = _measure(samples, captions, clip=clip, metrics=metrics)

@@ -30,7 +30,8 @@ class Workbench:
         self._open = ExitStack()
 
     def captioner(self, spec: CaptionerSpec) -> Captioner:
-        """
+        """The captioner of those settings, ready to write.
+
         Raises:
             Unavailable: it cannot run here.
             ConfigError: its base model cannot be loaded.

@@ -16,6 +16,8 @@ from evaluation.candidates import read_candidates
 from evaluation.report import ScoredRow, UnavailableRow
 from evaluation.run import RunOptions, run_suite
 from evaluation.suite import load_suite
+from tests.captioning.helpers import make_adapter
+from tests.tiny_models import make_tiny_llama
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,6 +77,31 @@ def test_a_run_writes_candidates_scores_and_reports(corpus: Path, tiny_llama: Pa
     by_sample = [json.loads(line) for line in (folder / "constant" / "scores.jsonl").read_text().splitlines()]
     assert [row["id"] for row in by_sample] == [sample.id for sample in read_corpus(corpus)]
     assert by_sample[0]["rouge_l"] == 1.0
+
+
+def test_base_and_adapter_are_judged_side_by_side(corpus: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    suite = load_suite(
+        _suite(
+            tmp_path,
+            f"base: {{kind: engine, model: {tiny_llama}, max_new_tokens: 4}}, "
+            f"adapter: {{kind: engine, model: {tiny_llama}, adapter: given, max_new_tokens: 4}}",
+        )
+    )
+    adapter = make_adapter(tiny_llama, tmp_path / "adapter", "icons-v2")
+    options = RunOptions(runs_dir=tmp_path / "runs", adapter=adapter)
+    report, _ = run_suite(*suite, options, _Progress())
+    assert all(isinstance(row, ScoredRow) and row.scored == 12 for row in report.rows)
+    assert report.setup["adapter"]["id"] == "icons-v2"
+    assert any(example.candidates["base"] != example.candidates["adapter"] for example in report.examples)
+
+    make_adapter(tiny_llama, adapter, "icons-v2", seed=1)
+    retrained, _ = run_suite(*suite, options, _Progress())
+    assert retrained.run != report.run, "another adapter of the same name is another run"
+
+    other = make_tiny_llama(tmp_path / "other", seed=1)
+    misfit = RunOptions(runs_dir=tmp_path / "runs", adapter=make_adapter(other, tmp_path / "misfit"))
+    with pytest.raises(AdapterError, match="was trained on 'other'"):
+        run_suite(*suite, misfit, _Progress())
 
 
 def test_the_same_command_again_makes_nothing_twice(corpus: Path, tmp_path: Path) -> None:
@@ -156,6 +183,8 @@ import os, signal, sys
 from pathlib import Path
 from evaluation.run import RunOptions, run_suite
 from evaluation.suite import load_suite
+from tests.captioning.helpers import make_adapter
+from tests.tiny_models import make_tiny_llama
 
 def kill(captioner, done, total):
     if done == 7:

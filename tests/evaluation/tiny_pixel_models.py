@@ -1,4 +1,8 @@
-"""Random CLIP, BLIP and ViT-GPT2 models of a few thousand weights, saved in their published formats."""
+"""Random CLIP, BLIP and ViT-GPT2 models of a few thousand weights, in the files they are published in.
+
+Published long ago, BLIP and ViT-GPT2 come with a `preprocessor_config.json` of that time, and
+ViT-GPT2 with pickled weights only.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,11 @@ from transformers import (
     BertTokenizer,
     BlipConfig,
     BlipForConditionalGeneration,
-    BlipImageProcessor,
-    BlipProcessor,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Tokenizer,
     VisionEncoderDecoderModel,
     ViTConfig,
-    ViTImageProcessor,
     ViTModel,
 )
 
@@ -56,7 +57,7 @@ def make_tiny_clip(folder: Path, *, seed: int = 2) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     config = {"model_cfg": CLIP_CONFIG, "preprocess_cfg": {"interpolation": "bicubic"}}
-    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    _write_json(folder / "open_clip_config.json", config)
     return folder
 
 
@@ -75,8 +76,16 @@ def make_tiny_blip(folder: Path, *, seed: int = 0) -> Path:
     }
     model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=_VISION))
     model.save_pretrained(folder)
-    size = {"height": IMAGE_SIZE_PX, "width": IMAGE_SIZE_PX}
-    BlipProcessor(BlipImageProcessor(size=size), tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "BlipImageProcessor",
+            "processor_class": "BlipProcessor",
+            "size": {"height": IMAGE_SIZE_PX, "width": IMAGE_SIZE_PX},
+            "size_divisor": 32,
+        },
+    )
     return folder
 
 
@@ -102,7 +111,15 @@ def make_tiny_vit_gpt2(folder: Path, *, seed: int = 0) -> Path:
     )
     for config in (model.config, model.generation_config):
         config.decoder_start_token_id = config.eos_token_id = config.pad_token_id = end
-    model.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
     tokenizer.save_pretrained(folder)
-    ViTImageProcessor(size={"height": IMAGE_SIZE_PX, "width": IMAGE_SIZE_PX}).save_pretrained(folder)
+    _write_json(
+        folder / "preprocessor_config.json",
+        {"feature_extractor_type": "ViTFeatureExtractor", "size": IMAGE_SIZE_PX},
+    )
     return folder
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -67,7 +67,8 @@ def ray_session(*, service_cpus: float, dashboard_port: int | None = None) -> It
     # Ray's processes find our packages without an installation, and so do the jobs that it runs.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
     # And `python` in a job is the interpreter that has our libraries, activated or not.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    path = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
     # Short on purpose: Ray puts Unix sockets deep below it, and their paths end at 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="svg-", dir="/tmp"))
     try:

@@ -132,7 +132,7 @@ def test_the_page_and_its_files_load(client: httpx.Client) -> None:
 
 def test_a_submitted_job_finds_the_project(live_service: LiveService) -> None:
     ray = str(Path(sys.executable).parent / "ray")
-    script = "import captioning, evaluation, training; print('found them')"
+    script = "import sys, captioning, evaluation, training, typer; print('found', sys.prefix)"
     job = subprocess.run(
         [ray, "job", "submit", "--address", live_service.jobs_url, "--", "python", "-c", script],
         capture_output=True,
@@ -142,4 +142,4 @@ def test_a_submitted_job_finds_the_project(live_service: LiveService) -> None:
         check=False,
     )
     assert job.returncode == 0, job.stdout + job.stderr
-    assert "found them" in job.stdout
+    assert f"found {sys.prefix}" in job.stdout

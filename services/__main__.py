@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import socket
@@ -108,6 +109,7 @@ def _serve(settings: Settings, dashboard_port: int | None, *, as_json: bool) -> 
                 signal.pause()
             finally:
                 console.print("Stopping …")
+                sys.stdout = io.StringIO()  # what Ray's processes say about their end helps nobody
                 _ignore_signals()  # a second Ctrl-C must not leave processes behind
 
 

@@ -251,8 +251,13 @@ def _request_body(
 ) -> dict[str, Any]:
     """What OpenAPI shall say of a route that takes JSON as well as a form."""
     form = options.model_json_schema()
-    file = {"type": "string", "format": "binary", "description": "An SVG or SVGZ file."}
-    form["properties"] = {"file": {"type": "array", "items": file} if several else file} | form["properties"]
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    if several:
+        file = {"type": "array", "items": file}
+    file["description"] = (
+        "SVG or SVGZ; several parts of this name are several files." if several else "SVG or SVGZ."
+    )
+    form["properties"] = {"file": file} | form["properties"]
     form["required"] = ["file"]
     return {
         "requestBody": {

@@ -37,6 +37,11 @@ def theme() -> gr.themes.Base:
         body_background_fill_dark="*neutral_950",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        color_accent="*primary_700",
         block_label_text_color="*neutral_600",
         block_label_text_color_dark="*neutral_400",
     )
@@ -64,7 +69,7 @@ def build_page(client: PageClient) -> gr.Blocks:
                 samples = gr.HTML(js_on_load=view.CHOOSE_JS, elem_id="samples")
                 model = gr.Dropdown(label="Model", elem_id="model", filterable=False)
             with gr.Column(scale=6, min_width=320):
-                result = gr.HTML(view.EMPTY, js_on_load=view.COPY_JS, elem_id="result")
+                result = gr.HTML(view.EMPTY, js_on_load=view.RESULT_JS, elem_id="result")
         gr.HTML(view.FOOTER)
 
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -23,7 +23,10 @@ FOOTER = """\
 EMPTY = """\
 <div class="card blank"><p>The drawing and its caption appear here.</p></div>"""
 
-COPY_JS = """\
+RESULT_JS = """\
+watch('value', () => {  // on a phone the result lies below what was tapped
+  if (window.innerWidth < 760) element.scrollIntoView({behavior: 'smooth', block: 'start'});
+});
 element.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]');
   if (!button) return;

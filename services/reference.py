@@ -5,6 +5,7 @@ The usual viewers load their scripts from another host, which a service on a clo
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 from string import Template
@@ -35,9 +36,13 @@ def html_page(openapi: dict[str, Any]) -> str:
     return template.substitute(summary=escape(SUMMARY), operations="\n".join(operations))
 
 
+def _prose(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     title = f'<span class="method">{method.upper()}</span> <code>{escape(path)}</code>'
-    parts = [f"<h2>{title} {escape(operation['summary'])}</h2>", f"<p>{escape(operation['description'])}</p>"]
+    parts = [f"<h2>{title} {escape(operation['summary'])}</h2>", f"<p>{_prose(operation['description'])}</p>"]
     if example := _EXAMPLES.get(path):
         parts.append(f"<pre>{escape(example)}</pre>")
     if body := operation.get("requestBody"):
@@ -52,7 +57,7 @@ def _fields(content: dict[str, Any]) -> str:
         fields |= media["schema"]["properties"]
     rows = [
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(_type(field))}</td>"
-        f"<td>{escape(field.get('description', ''))}</td></tr>"
+        f"<td>{_prose(field.get('description', ''))}</td></tr>"
         for name, field in fields.items()
     ]
     return f"<table><tr><th>Field</th><th>Type</th><th>Meaning</th></tr>{''.join(rows)}</table>"

@@ -1,0 +1,31 @@
+"""What Ray Serve is given; that it runs is seen in test_live.py."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from ray.serve import Application
+
+from services.app import build_app
+from services.settings import Settings
+
+
+def test_a_config_files_args_become_checked_settings() -> None:
+    """Ray Serve makes the model from `args` only if the annotation is the class itself, not its name."""
+    (parameter,) = inspect.signature(build_app).parameters.values()
+    assert parameter.annotation is Settings
+    with pytest.raises(ValidationError, match="engine_replica"):
+        parameter.annotation.model_validate({"engine_replica": 2})
+
+
+def test_engine_and_ingress_scale_apart() -> None:
+    app = build_app(Settings(engine_replicas=3, engine_cpus=2, engine_gpus=1))
+    assert isinstance(app, Application)
+    ingress: Any = app._bound_deployment
+    engine = ingress.init_args[1]._bound_deployment
+    assert (ingress.name, ingress.num_replicas) == ("Ingress", 1)
+    assert (engine.name, engine.num_replicas) == ("Engine", 3)
+    assert engine.ray_actor_options["num_gpus"] == 1

@@ -81,6 +81,7 @@ def ray_session(*, service_cpus: float, dashboard_port: int | None = None) -> It
 def _start_ray(folder: Path, cpus: int, dashboard_port: int | None) -> str:
     import ray
     from ray._private.parameter import RayParams
+    from ray._private.utils import write_ray_address
 
     # `ray.init` has no option for the job agent's port, and the fixed one leaves the second Ray of a
     # machine unable to run jobs.
@@ -99,6 +100,8 @@ def _start_ray(folder: Path, cpus: int, dashboard_port: int | None) -> str:
                 _temp_dir=str(folder),
             )
         )
+    # Without this file, Ray sends the jobs of one Ray to any other that runs on the machine.
+    write_ray_address(context.address_info["gcs_address"], str(folder))
     return f"http://{context.dashboard_url}"
 
 

@@ -132,7 +132,7 @@ def test_the_page_and_its_files_load(client: httpx.Client) -> None:
 
 def test_a_submitted_job_finds_the_project(live_service: LiveService) -> None:
     ray = str(Path(sys.executable).parent / "ray")
-    script = "import sys, captioning, evaluation, training, typer; print('found', sys.prefix)"
+    script = "import sys, captioning, evaluation, training, ray; print('found', sys.prefix); ray.init()"
     job = subprocess.run(
         [ray, "job", "submit", "--address", live_service.jobs_url, "--", "python", "-c", script],
         capture_output=True,

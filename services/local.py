@@ -101,7 +101,7 @@ def _start_ray(folder: Path, cpus: int, dashboard_port: int | None) -> str:
             )
         )
     # Without this file, Ray sends the jobs of one Ray to any other that runs on the machine.
-    write_ray_address(context.address_info["gcs_address"], str(folder))
+    write_ray_address(ray.get_runtime_context().gcs_address, str(folder))
     return f"http://{context.dashboard_url}"
 
 

@@ -29,7 +29,7 @@ from training.recipe import Recipe
 T = TypeVar("T")
 
 IGNORED = -100  # a label without loss
-_GROUPED_BATCHES = 16  # batches are sorted by length inside groups of this many, so that each stays random
+_GROUPED_BATCHES = 64  # batches are sorted by length inside groups of this many, so that each stays random
 
 # Shapes: B samples of a batch, T tokens of its longest sample, C tokens of its longest completion.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,8 +99,12 @@ def test_an_adapter_that_came_later_can_be_chosen(
 ) -> None:
     choose(page, tmp_path / "circle.svg", CIRCLE)
     before = await_one(page, "#result .said .caption").text
-    make_adapter(live_service.base_model, live_service.adapters_dir / "late", "late", seed=5)
-    await_one(page, "#model input").click()
-    await_one(page, "[role=option]", "late").click()
-    await_one(page, "#result .facts", "late")
-    assert await_one(page, "#result .said .caption").text != before
+    folder = live_service.adapters_dir / "late"
+    make_adapter(live_service.base_model, folder, "late", seed=5)
+    try:
+        await_one(page, "#model input").click()
+        await_one(page, "[role=option]", "late").click()
+        await_one(page, "#result .facts", "late")
+        assert await_one(page, "#result .said .caption").text != before
+    finally:
+        shutil.rmtree(folder)  # the service is shared with the other tests

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -25,7 +25,7 @@ from rendering.fold import GEOMETRY, fold, format_matrix, gradient, is_drawn
 from rendering.geometry import IDENTITY, Matrix, length, multiply, numbers, parse_transform, short
 from rendering.paths import absolute, format_path, parse_path
 
-CANONICALIZER_VERSION = "1"
+CANONICALIZER_VERSION = "2"
 GRID = 1000  # units along the longer side
 
 _LEAVES = frozenset("path rect circle ellipse line polyline polygon text image".split())
@@ -57,11 +57,16 @@ _DEFAULTS = {
     "font-style": "normal",
     "font-weight": "normal",
     "text-anchor": "start",
+    "letter-spacing": "normal",
+    "word-spacing": "normal",
     "visibility": "visible",
     "display": "inline",
+    "marker-start": "none",
+    "marker-mid": "none",
+    "marker-end": "none",
 }
+_NUMERIC = ("stroke-miterlimit", "stroke-dashoffset")
 _RELATIVE_UNITS = ("em", "ex", "rem", "vw", "vh")
-_STROKE = re.compile(r"stroke-")
 _URL = re.compile(r"url\(#([^)]+)\)")
 _FONT = frozenset(
     "font-family font-size font-style font-weight text-anchor letter-spacing word-spacing".split()
@@ -102,6 +107,7 @@ class _Folder:
         self.size = (round(width * scale), round(height * scale))
         to_viewport = _viewbox_matrix(box, width, height, root.get("preserveAspectRatio", ""))
         self.grid: Matrix = multiply((scale, 0, 0, scale, 0, 0), to_viewport)
+        self.is_clip = False  # whether what is drawn now is the outline of a clip path: no paint counts
         self.servers: dict[str, str] = {}  # serialized definition -> its new id
         self.definitions: list[Element] = []
 
@@ -158,7 +164,7 @@ class _Folder:
         yield group
 
     def _leaf(self, element: Element, matrix: Matrix, properties: dict[str, str]) -> Iterator[Element]:
-        visible = _paint_only(element.tag, properties)
+        visible = _outline_only(properties) if self.is_clip else _paint_only(element.tag, properties)
         if visible is None:
             return
         properties = visible
@@ -211,8 +217,10 @@ class _Folder:
         own = parse_transform(target.get("transform", "")) or IDENTITY
         inner = IDENTITY if boxed else multiply(matrix, own)
         inherited = {name: value for name, value in target.attrib.items() if name in css.INHERITED}
+        self.is_clip, outer = target.tag == "clipPath", self.is_clip
         for child in target:
             result.extend(self._draw(child, inner, inherited))
+        self.is_clip = outer
         return result
 
 
@@ -241,15 +249,51 @@ def _paint_only(tag: str, properties: dict[str, str]) -> dict[str, str] | None:
         return None
     if tag != "image" and result.get("fill") == "none" and result.get("stroke", "none") == "none":
         return None
-    if result.get("stroke", "none") == "none":
-        result = {name: value for name, value in result.items() if not _STROKE.match(name)}
-    if result.get("fill") == "none" or tag == "line":
-        result = {name: value for name, value in result.items() if name not in ("fill-rule", "fill-opacity")}
-    if tag != "text":
-        result = {name: value for name, value in result.items() if name not in _FONT}
-    if tag == "line":
-        result.pop("fill", None)
-    return {name: value for name, value in result.items() if _DEFAULTS.get(name) != value}
+    for name in _NUMERIC:
+        if name in result and (number := length(result[name])) is not None:
+            result[name] = short(number, 2)
+    return {
+        name: value
+        for name, value in result.items()
+        if _DEFAULTS.get(name) != value and (name == "stroke" or not _is_idle(tag, name, result))
+    }
+
+
+def _outline_only(properties: dict[str, str]) -> dict[str, str] | None:
+    """The properties that count inside a clip path; None where the shape is hidden."""
+    if properties.get("visibility", "visible") != "visible":
+        return None
+    kept = _FONT | {"clip-rule", "clip-path"}
+    return {
+        name: value for name, value in properties.items() if name in kept and _DEFAULTS.get(name) != value
+    }
+
+
+def _is_idle(tag: str, name: str, properties: Mapping[str, str]) -> bool:
+    """Whether a property cannot change how an element looks that has these other ones."""
+    if name in _FONT:
+        return tag != "text"
+    if tag == "image":
+        return name in css.INHERITED
+    if name.startswith("fill"):
+        return tag == "line" or (name != "fill" and properties.get("fill") == "none")
+    if not name.startswith("stroke-"):
+        return name == "clip-rule"
+    if properties.get("stroke", "none") == "none":
+        return True
+    is_solid = "stroke-dasharray" not in properties
+    match name:
+        case "stroke-dashoffset":
+            return is_solid
+        case "stroke-linecap":
+            return is_solid and tag in ("rect", "circle", "ellipse", "polygon")
+        case "stroke-linejoin":
+            return tag in ("circle", "ellipse", "line")
+        case "stroke-miterlimit":
+            return (
+                tag in ("circle", "ellipse", "line") or properties.get("stroke-linejoin", "miter") != "miter"
+            )
+    return False
 
 
 def _shorten_colors(properties: dict[str, str]) -> None:
@@ -279,19 +323,27 @@ def _fraction(text: str) -> float:
 
 
 def _hoist(parent: Element) -> None:
-    """Writes a property that all children share once, at their parent."""
+    """Writes a property once, at the parent, if all children on which it has an effect share it."""
     children = [child for child in parent if child.tag not in ("defs", "stop")]
     for child in children:
         if child.tag == "g":
             _hoist(child)
     if len(children) < 2:
         return
-    shared = Counter((name, value) for child in children for name, value in child.attrib.items())
-    for (name, value), count in shared.items():
-        if count == len(children) and name in css.INHERITED and name not in parent.attrib:
+    looks = [(child.tag, dict(child.attrib)) for child in children]
+    shared = Counter((name, value) for _, look in looks for name, value in look.items())
+    for (name, value), count in shared.most_common():
+        if count < 2 or name not in css.INHERITED or name in parent.attrib:
+            continue
+        if all(look.get(name) == value or _is_untouched(tag, name, look) for tag, look in looks):
             parent.set(name, value)
             for child in children:
-                del child.attrib[name]
+                child.attrib.pop(name, None)
+
+
+def _is_untouched(tag: str, name: str, look: Mapping[str, str]) -> bool:
+    """Whether an element without this property looks the same if it inherits any value of it."""
+    return tag != "g" and name not in look and _is_idle(tag, name, look)
 
 
 def _tidy(root: Element, side: float) -> Element:

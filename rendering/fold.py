@@ -23,7 +23,7 @@ from rendering.geometry import (
     parse_transform,
     short,
 )
-from rendering.paths import absolute, format_path, parse_path, short_length, transform
+from rendering.paths import absolute, format_path, full_ellipse, parse_path, short_length, transform
 
 # Every attribute that holds geometry, in the order in which it is written.
 GEOMETRY = (
@@ -58,6 +58,7 @@ def fold(
     Args:
         element: a shape with resolved styles. Its geometry is read, it is not changed.
         shape: an empty element of the same tag; gets geometry attributes, and `transform` where needed.
+            A path that is a whole ellipse becomes a circle or an ellipse.
         matrix: from the shape's user space to the grid.
         box: what percentages refer to, in user units.
         properties: the shape's presentation properties, changed in place.
@@ -73,7 +74,10 @@ def fold(
     if applied is not matrix:
         rest = multiply(matrix, (1 / scale, 0, 0, 1 / scale, 0, 0))
         shape.set("transform", format_matrix(rest))
-    _GEOMETRY_OF[element.tag](element, shape, applied, box)
+    if element.tag == "path":
+        _path(element, shape, applied, properties)
+    else:
+        _GEOMETRY_OF[element.tag](element, shape, applied, box)
     _scale_properties(properties, mean_scale(applied), element.tag)
     return applied
 
@@ -89,9 +93,20 @@ def _takes(element: Element, matrix: Matrix, properties: Mapping[str, str], fixe
     return element.tag != "circle" or is_similarity(matrix)
 
 
-def _path(element: Element, shape: Element, m: Matrix, _box: Box) -> None:
-    segments = absolute(parse_path(element.get("d", ""), len(element.get("d", ""))))
-    shape.set("d", format_path(transform(segments, m)))
+def _path(element: Element, shape: Element, m: Matrix, properties: Mapping[str, str]) -> None:
+    text = element.get("d", "")
+    segments = transform(absolute(parse_path(text, len(text))), m)
+    ellipse = full_ellipse(segments)
+    if ellipse is not None and "stroke-dasharray" not in properties:
+        cx, cy, rx, ry = ellipse
+        shape.tag = "circle" if short_length(rx) == short_length(ry) else "ellipse"
+        radii = {"r": rx} if shape.tag == "circle" else {"rx": rx, "ry": ry}
+        shape.attrib.update(
+            {name: short(value) for name, value in (("cx", cx), ("cy", cy)) if short(value) != "0"}
+        )
+        shape.attrib.update({name: short_length(value) for name, value in radii.items()})
+    else:
+        shape.set("d", format_path(segments, filled=properties.get("stroke", "none") == "none"))
 
 
 def _polygon(element: Element, shape: Element, m: Matrix, _box: Box) -> None:
@@ -193,7 +208,6 @@ def _collapse(text: str | None) -> str | None:
 
 
 _GEOMETRY_OF = {
-    "path": _path,
     "polyline": _polygon,
     "polygon": _polygon,
     "line": _line,
@@ -266,41 +280,95 @@ def gradient(target: Element, by_id: Mapping[str, Element], matrix: Matrix, box:
     attributes, stops = _inherit_gradient(target, by_id)
     result = Element(target.tag)
     own = parse_transform(attributes.get("gradientTransform", "")) or IDENTITY
-    user_space = attributes.get("gradientUnits") == "userSpaceOnUse"
-    if user_space:
+    is_linear = target.tag == "linearGradient"
+    defaults = _LINEAR if is_linear else _RADIAL
+    if attributes.get("gradientUnits") == "userSpaceOnUse":
         result.set("gradientUnits", "userSpaceOnUse")
-        own = multiply(matrix, own)
-    names = _LINEAR if target.tag == "linearGradient" else _RADIAL
-    sides = box if user_space else (1.0, 1.0)
-    values = {}
-    for name, default in names.items():
-        percent_of = sides[0] if name in ("x1", "x2", "cx", "fx") else sides[1]
-        value = length(attributes.get(name), percent_of)
-        values[name] = default * percent_of if value is None else value
-    values["fx"], values["fy"] = (
-        values[name] if name in attributes else values.get(name.replace("f", "c"), 0.0)
-        for name in ("fx", "fy")
-    )
-    if user_space and is_similarity(own) and mean_scale(own) > 0:
-        _map_gradient(result, values, own, names)
+        values = _gradient_values(attributes, defaults, box)
+        write = _linear if is_linear else _radial
+        write(result, values, multiply(matrix, own))
     else:
-        focus = {name: values[name] for name in ("fx", "fy") if name in attributes}
-        shown = {name: values[name] for name in names if user_space or abs(values[name] - names[name]) > 1e-6}
-        _write_gradient(result, shown | focus, own, user_space)
+        values = _gradient_values(attributes, defaults, (1.0, 1.0))
+        shown = {name: value for name, value in values.items() if abs(value - defaults.get(name, 2.0)) > 1e-6}
+        result.attrib.update({name: short(value, 3) for name, value in shown.items()})
+        if own != IDENTITY:
+            result.set("gradientTransform", f"matrix({join([short(value, 4) for value in own])})")
     if attributes.get("spreadMethod", "pad") != "pad":
         result.set("spreadMethod", attributes["spreadMethod"])
-    for stop in stops:
-        offset = length(stop.get("offset", "0"), 1.0) or 0.0
-        kept: dict[str, str] = {
-            name: stop.attrib[name] for name in ("stop-color", "stop-opacity") if name in stop.attrib
-        }
-        kept["stop-color"] = kept.get("stop-color", "black")
-        result.append(Element("stop", {"offset": short(min(max(offset, 0.0), 1.0), 2)} | kept))
+    result.extend(_stop(stop) for stop in stops)
+    return result
+
+
+def _stop(stop: Element) -> Element:
+    result = Element("stop")
+    offset = short(min(max(length(stop.get("offset", "0"), 1.0) or 0.0, 0.0), 1.0), 2)
+    if offset != "0":
+        result.set("offset", offset)
+    result.set("stop-color", stop.get("stop-color", "black"))
+    if length(stop.get("stop-opacity"), 1.0) not in (None, 1.0):
+        result.set("stop-opacity", stop.attrib["stop-opacity"])
     return result
 
 
 _LINEAR = {"x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 0.0}
 _RADIAL = {"cx": 0.5, "cy": 0.5, "r": 0.5}
+
+
+def _gradient_values(
+    attributes: Mapping[str, str], defaults: Mapping[str, float], box: Box
+) -> dict[str, float]:
+    """Points and radius as numbers; a focus (fx, fy) only where it is not the centre."""
+    values = {}
+    for name, default in {**defaults, "fx": None, "fy": None}.items():
+        percent_of = box[0] if name in ("x1", "x2", "cx", "fx") else box[1]
+        value = length(attributes.get(name), percent_of)
+        if value is not None:
+            values[name] = value
+        elif default is not None:
+            values[name] = default * percent_of
+    for focus, centre in (("fx", "cx"), ("fy", "cy")):
+        if values.get(focus) == values.get(centre) or defaults is _LINEAR:
+            values.pop(focus, None)
+    return values
+
+
+def _linear(result: Element, values: Mapping[str, float], m: Matrix) -> None:
+    """A mapped linear gradient is one again: its end moves along the mapped line of one colour."""
+    x1, y1 = apply(m, values["x1"], values["y1"])
+    x2, y2 = apply(m, values["x2"], values["y2"])
+    dx, dy = values["x2"] - values["x1"], values["y2"] - values["y1"]
+    across = (-m[0] * dy + m[2] * dx, -m[1] * dy + m[3] * dx)  # the image of a line of one colour
+    size = across[0] ** 2 + across[1] ** 2
+    if size > 0:
+        along = ((x2 - x1) * across[0] + (y2 - y1) * across[1]) / size
+        x2, y2 = x2 - along * across[0], y2 - along * across[1]
+    for name, value in (("x1", x1), ("y1", y1), ("x2", x2), ("y2", y2)):
+        result.set(name, short(value))
+
+
+def _radial(result: Element, values: Mapping[str, float], m: Matrix) -> None:
+    """A circle stays in grid units; what becomes an ellipse is the unit circle under a transform."""
+    cx, cy, radius = values["cx"], values["cy"], values["r"]
+    focus = values.get("fx", cx) - cx, values.get("fy", cy) - cy
+    x, y = (round(value) for value in apply(m, cx, cy))
+    linear = [short_length(value * radius) for value in m[:4]]
+    a, b, c, d = map(float, linear)
+    if is_similarity((a, b, c, d, 0, 0)) or a * d == b * c:
+        result.attrib.update(
+            {"cx": short(x), "cy": short(y), "r": short_length(mean_scale((a, b, c, d, 0, 0)))}
+        )
+        moved = apply((*m[:4], x, y), *focus)
+        places = [short(value) for value in moved]
+        is_central = places == [short(x), short(y)]
+    else:
+        result.attrib.update({"cx": "0", "cy": "0", "r": "1"})
+        result.set("gradientTransform", f"matrix({join([*linear, short(x), short(y)])})")
+        places = [short(value / radius, 2) for value in focus]
+        is_central = places == ["0", "0"]
+    if not is_central:
+        result.attrib.update(zip(("fx", "fy"), places, strict=True))
+
+
 _MAX_TEMPLATES = 16  # how many gradients may borrow from one another by href
 
 
@@ -317,27 +385,3 @@ def _inherit_gradient(
         stops = stops or element.findall("stop")
         element = by_id.get(element.get("href", "#")[1:])
     return attributes, stops
-
-
-def _map_gradient(
-    result: Element, values: Mapping[str, float], m: Matrix, names: Mapping[str, float]
-) -> None:
-    pairs = [("x1", "y1"), ("x2", "y2")] if "x1" in names else [("cx", "cy"), ("fx", "fy")]
-    for x_name, y_name in pairs:
-        x, y = apply(m, values[x_name], values[y_name])
-        result.set(x_name, short(x))
-        result.set(y_name, short(y))
-    if "r" in names:
-        result.set("r", short_length(values["r"] * mean_scale(m)))
-        if (result.get("fx"), result.get("fy")) == (result.get("cx"), result.get("cy")):
-            del result.attrib["fx"], result.attrib["fy"]
-
-
-def _write_gradient(result: Element, values: Mapping[str, float], m: Matrix, user_space: bool) -> None:
-    """A gradient that keeps its own coordinates (of the bounding box, or under a transform)."""
-    for name, value in values.items():
-        result.set(name, short(value, 3))
-    if m != IDENTITY:
-        shift_decimals = 1 if user_space else 4
-        digits = [short(v, 4) for v in m[:4]] + [short(v, shift_decimals) for v in m[4:]]
-        result.set("gradientTransform", f"matrix({join(digits)})")

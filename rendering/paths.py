@@ -6,7 +6,9 @@ A segment is (command, arguments) with one command letter and exactly its argume
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from rendering.geometry import (
     MAX_COORDINATE,
@@ -24,6 +26,11 @@ from rendering.geometry import (
 Segment = tuple[str, tuple[float, ...]]
 
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
+
+_SMOOTH = {"S": "C", "T": "Q"}
+_SHORTHAND = {"C": "S", "Q": "T"}
+_ELLIPSE = re.compile("MA{2,4}Z?")
+_SNAP = 1  # grid units: a control point so near to where a smooth curve has it counts as being there
 
 _ARC_DIGITS = (
     3  # more decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle
@@ -72,7 +79,7 @@ def _arguments(text: str, position: int, command: str) -> tuple[tuple[float, ...
 
 
 def absolute(segments: Sequence[Segment]) -> list[Segment]:
-    """The same path in absolute M, L, C, S, Q, T, A, Z only."""
+    """The same path in absolute M, L, C, Q, A, Z only."""
     result: list[Segment] = []
     x = y = start_x = start_y = 0.0
     for command, values in segments:
@@ -91,6 +98,9 @@ def absolute(segments: Sequence[Segment]) -> list[Segment]:
                 points = [values[5] + dx, values[6] + dy]
             case _:
                 points = [v + (dy if i % 2 else dx) for i, v in enumerate(values)]
+        if upper in _SMOOTH:
+            upper = _SMOOTH[upper]
+            points = [*_reflected(result, upper, (x, y)), *points]
         x, y = points[-2], points[-1]
         if upper == "M":
             start_x, start_y = x, y
@@ -99,6 +109,14 @@ def absolute(segments: Sequence[Segment]) -> list[Segment]:
         else:
             result.append(("L" if upper in "HV" else upper, tuple(points)))
     return result
+
+
+def _reflected(before: Sequence[Segment], curve: str, here: Point) -> Point:
+    """The first control point of a smooth curve: the last one of a curve of its kind, seen across `here`."""
+    if not before or before[-1][0] != curve:
+        return here
+    control = before[-1][1][-4:-2]
+    return (2 * here[0] - control[0], 2 * here[1] - control[1])
 
 
 def _arc_segments(values: Sequence[float], end: Point) -> list[Segment]:
@@ -139,28 +157,102 @@ def _transform_arc(values: Sequence[float], m: Matrix) -> tuple[float, ...]:
     return (major, minor, axis, large, sweep, *apply(m, x, y))
 
 
-def format_path(segments: Sequence[Segment], decimals: int = 0) -> str:
-    """Absolute segments as short text, rounded; lines along an axis become H and V."""
+def format_path(segments: Sequence[Segment], decimals: int = 0, *, filled: bool = False) -> str:
+    """Absolute segments as short text, rounded.
+
+    Curves that are straight become lines, lines along an axis H and V, and a curve that goes on
+    smoothly from the one before it S or T. What only closes a subpath is left out where it says
+    nothing: a line back to the start before Z, and both in a path that is `filled` and not stroked.
+    """
+    rounded = _without_closing(_round(segments, decimals), filled)
     out: list[str] = []
-    last_command = ""
+    last_letter = ""
+    here = start = (0.0, 0.0)
+    for index, (command, values) in enumerate(rounded):
+        end = start if command == "Z" else (values[-2], values[-1])
+        letter, args = command, list(values)
+        if command == "M":
+            start = end
+        elif command == "L":
+            letter, args = _line(here, end)
+        elif command in _SHORTHAND:
+            smooth = _reflected(rounded[index - 1 : index], command, here)
+            if math.dist(values[:2], smooth) < 10**-decimals / 2:
+                letter, args = _SHORTHAND[command], args[2:]
+        text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
+        out.append(_after(last_letter, letter, text))
+        here, last_letter = end, letter
+    return "".join(out)
+
+
+def _round(segments: Sequence[Segment], decimals: int) -> list[Segment]:
+    """Segments on the grid of `decimals`, without those that are too small to draw anything."""
+    result: list[Segment] = []
     here = start = exact_start = exact = (0.0, 0.0)  # rounded and exact positions
     segments = _without_vanishing_arcs(segments, decimals)
     for index, (command, values) in enumerate(segments):
         exact_end = exact_start if command == "Z" else (values[-2], values[-1])
         end = start if command == "Z" else _rounded(exact_end, decimals)
-        letter, args = command, list(values)
+        args = values
         if command == "M":
             start, exact_start = end, exact_end
-        elif command == "L":
-            if end == here and not _is_dot(segments, index):
-                continue
-            letter, args = _line(here, end)
-        elif command == "A":
-            args[:3] = _arc_shape(values, (exact, exact_end), (here, end), decimals)
-        text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
-        out.append(_after(last_command, letter, text))
-        here, exact, last_command = end, exact_end, letter
-    return "".join(out)
+        if command == "A":
+            args = (*_arc_shape(values, (exact, exact_end), (here, end), decimals), *values[3:5], *end)
+        elif command != "Z":
+            args = tuple(round(value, decimals) for value in values)
+        letter = command
+        if command in _SHORTHAND:
+            letter, args = _settled(command, args, here, _reflected(result, command, here), 10**-decimals)
+        if letter != "L" or end != here or _is_dot(segments, index):
+            _append(result, letter, args)
+        here, exact = end, exact_end
+    return result
+
+
+def _settled(command: str, args: tuple[float, ...], here: Point, smooth: Point, unit: float) -> Segment:
+    """A curve whose first control point snaps to where it would be smooth; a line if it is straight."""
+    if math.dist(args[:2], smooth) <= _SNAP * unit:
+        args = (*smooth, *args[2:])
+    end = args[-2:]
+    dx, dy = end[0] - here[0], end[1] - here[1]
+    chord = math.hypot(dx, dy)
+    for control_x, control_y in zip(args[:-2:2], args[1:-2:2], strict=True):
+        x, y = control_x - here[0], control_y - here[1]
+        if not chord:
+            if x or y:
+                return command, args
+        elif abs(x * dy - y * dx) > unit / 2 * chord or not 0 <= x * dx + y * dy <= chord * chord:
+            return command, args
+    return "L", (end[0], end[1])
+
+
+def _append(result: list[Segment], command: str, args: tuple[float, ...]) -> None:
+    """Adds a segment; a line that goes straight on takes the place of the one before it."""
+    if command == "L" and len(result) > 1 and result[-1][0] == "L" and result[-2][0] != "Z":
+        (x0, y0), (x1, y1), (x2, y2) = result[-2][1][-2:], result[-1][1], args
+        ax, ay, bx, by = x1 - x0, y1 - y0, x2 - x1, y2 - y1
+        if ax * by == ay * bx and ax * bx + ay * by > 0:
+            result.pop()
+    result.append((command, args))
+
+
+def _without_closing(segments: Sequence[Segment], filled: bool) -> list[Segment]:
+    """Without what only closes a subpath, and without subpaths that are nothing but a start."""
+    result: list[Segment] = []
+    for subpath in _subpaths(segments):
+        is_closed = subpath[-1][0] == "Z"
+        body = subpath[:-1] if is_closed else subpath
+        if (is_closed or filled) and len(body) > 2 and body[-1] == ("L", body[0][1]):
+            body = body[:-1]
+        if len(body) > 1 or (is_closed and not filled):
+            result += body if filled or not is_closed else [*body, subpath[-1]]
+    return result
+
+
+def _subpaths(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    starts = [index for index, segment in enumerate(segments) if segment[0] == "M"]
+    for start, stop in pairwise([*starts, len(segments)]):
+        yield list(segments[start:stop])
 
 
 def _is_dot(segments: Sequence[Segment], index: int) -> bool:
@@ -259,15 +351,52 @@ def _rounded(point: Point, decimals: int) -> Point:
 
 def _arc_middle(start: Point, values: Sequence[float]) -> Point:
     """The point half-way along a large arc whose ends nearly touch: across the ellipse from them."""
+    cx, cy, *_ = _arc_centre(start, values)
+    x, y = values[5:]
+    return (2 * cx - (start[0] + x) / 2, 2 * cy - (start[1] + y) / 2)
+
+
+def full_ellipse(segments: Sequence[Segment]) -> tuple[float, float, float, float] | None:
+    """Centre and radii (cx, cy, rx, ry) if the absolute path is one whole ellipse along the axes, in arcs."""
+    letters = "".join(command for command, _ in segments)
+    if not _ELLIPSE.fullmatch(letters):
+        return None
+    arcs = [values for command, values in segments if command == "A"]
+    rx, ry, angle, _, sweep = arcs[0][:5]
+    if abs(rx - ry) > 1e-3 * rx and min(angle % 90, -angle % 90) > 0.1:
+        return None
+    x, y = segments[0][1]
+    if math.dist((x, y), arcs[-1][5:]) > 1e-2 * rx:
+        return None
+    turned, centres = 0.0, []
+    for arc in arcs:
+        if abs(arc[0] - rx) + abs(arc[1] - ry) > 1e-2 * rx or arc[4] != sweep or (arc[2] - angle) % 180 > 0.1:
+            return None
+        cx, cy, turn, stretch = _arc_centre((x, y), arc)
+        centres.append((cx, cy))
+        turned += turn
+        x, y = arc[5:]
+    if abs(turned - 2 * math.pi) > 1e-2 or any(math.dist(centres[0], c) > 1e-2 * rx for c in centres):
+        return None
+    cx, cy = (sum(values) / len(centres) for values in zip(*centres, strict=True))
+    rx, ry = rx * stretch, ry * stretch
+    return (cx, cy, ry, rx) if round(angle / 90) % 2 else (cx, cy, rx, ry)
+
+
+def _arc_centre(start: Point, values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Centre, absolute angle turned, and how much short radii are stretched (SVG 1.1, F.6.5 and F.6.6)."""
     rx, ry, angle, large, sweep, x, y = values
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     dx, dy = (start[0] - x) / 2, (start[1] - y) / 2
     u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
     reach = u * u + v * v
-    factor = math.sqrt(max(1 / reach - 1, 0.0))
-    if large == sweep:
-        factor = -factor
-    cu, cv = factor * v, -factor * u  # centre on the unit circle, from the chord's middle
+    stretch = max(1.0, math.sqrt(reach))
+    u, v, reach = u / stretch, v / stretch, min(reach, 1.0)
+    if not reach:
+        return (*start, 0.0, 1.0)
+    factor = math.sqrt(max(1 / reach - 1, 0.0)) * (-1 if large == sweep else 1)
+    cu, cv = factor * v * stretch, -factor * u * stretch
     cx = cosine * rx * cu - sine * ry * cv + (start[0] + x) / 2
     cy = sine * rx * cu + cosine * ry * cv + (start[1] + y) / 2
-    return (2 * cx - (start[0] + x) / 2, 2 * cy - (start[1] + y) / 2)
+    half = 2 * math.asin(min(math.sqrt(reach), 1.0))
+    return cx, cy, 2 * math.pi - half if large else half, stretch

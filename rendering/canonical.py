@@ -31,6 +31,7 @@ GRID = 1000  # units along the longer side
 _LEAVES = frozenset("path rect circle ellipse line polyline polygon text image".split())
 _STRUCTURED = frozenset("pattern filter marker symbol textPath switch".split())
 _SERVERS = frozenset(["linearGradient", "radialGradient", "clipPath", "mask"])
+_DEFINITIONS = _SERVERS | {"defs", "pattern", "filter", "marker", "symbol"}
 _WORDS = frozenset(["title", "desc", "metadata"])
 _NOT_DRAWN = _SERVERS | _WORDS | {"defs"}
 _OPACITY_OF = {"fill": "fill-opacity", "stroke": "stroke-opacity", "stop-color": "stop-opacity"}
@@ -65,6 +66,17 @@ _DEFAULTS = {
     "marker-mid": "none",
     "marker-end": "none",
 }
+_NEUTRAL = {
+    "opacity": "1",
+    "stop-opacity": "1",
+    "clip-path": "none",
+    "mask": "none",
+    "filter": "none",
+    "transform": "translate(0 0)",
+    "patternTransform": "translate(0 0)",
+    "gradientTransform": "translate(0 0)",
+}
+"""What properties that are not inherited say when they say nothing."""
 _NUMERIC = ("stroke-miterlimit", "stroke-dashoffset")
 _RELATIVE_UNITS = ("em", "ex", "rem", "vw", "vh")
 _URL = re.compile(r"url\(#([^)]+)\)")
@@ -78,15 +90,50 @@ def canonicalize(drawing: Drawing) -> str:
 
     The text has no `xmlns`, width or height: it is an SVG fragment as HTML allows it.
     """
-    root = ElementTree.fromstring(  # noqa: S314  # sanitized
-        drawing.svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
-    )
+    root = _parse(drawing.svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
+    text = _rewrite(root, drawing.width, drawing.height)
+    # Rounding can bring out what a second look shortens.
+    seen: list[str] = []
+    while text not in seen:
+        seen.append(text)
+        root = _parse(text)
+        _, _, width, height = numbers(root.attrib["viewBox"])
+        text = _rewrite(root, width, height)
+    return min(seen[seen.index(text) :])
+
+
+def _parse(text: str) -> Element:
+    return ElementTree.fromstring(text)  # noqa: S314  # sanitized
+
+
+def _rewrite(root: Element, width: float, height: float) -> str:
+    _prune(root)
     box = numbers(root.get("viewBox", ""))
     if _is_structured(root):
-        result = _tidy(root, max(box[2], box[3]))
-    else:
-        result = _Folder(root, drawing.width, drawing.height, box).run()
-    return _serialize(result)
+        return _serialize(_tidy(root, max(box[2], box[3])))
+    return _serialize(_Folder(root, width, height, box).run())
+
+
+def _prune(root: Element) -> None:
+    """Takes away definitions that nothing drawn refers to, directly or through others."""
+    by_id = {element.get("id", ""): element for element in root.iter() if "id" in element.attrib}
+    reached: set[Element] = set()
+
+    def reach(element: Element) -> None:
+        for name, value in element.attrib.items():
+            target = by_id.get(_target(name, value) or "")
+            if target is not None and target not in reached:
+                reached.add(target)
+                reach(target)
+        for child in element:
+            if child.tag not in _DEFINITIONS:
+                reach(child)
+
+    reach(root)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if (child.tag in _DEFINITIONS or parent.tag == "defs") and reached.isdisjoint(child.iter()):
+                parent.remove(child)
 
 
 def _is_structured(root: Element) -> bool:
@@ -114,12 +161,13 @@ class _Folder:
     def run(self) -> Element:
         result = Element("svg", {"viewBox": f"0 0 {max(self.size[0], 1)} {max(self.size[1], 1)}"})
         shapes = list(self._draw(self.root, self.grid, {}))
-        if self.definitions:
-            definitions = Element("defs")
-            definitions.extend(self.definitions)
-            result.append(definitions)
         result.extend(shapes)
         _hoist(result)
+        if self.definitions:
+            definitions = Element("defs")
+            definitions.extend(_in_order(self.definitions, result))
+            result.insert(0, definitions)
+        _rename_ids(result)
         return result
 
     def _draw(self, element: Element, matrix: Matrix, inherited: dict[str, str]) -> Iterator[Element]:
@@ -173,6 +221,10 @@ class _Folder:
         applied = fold(element, shape, matrix, self.box, properties, fixed_axes=boxed)
         if not is_drawn(shape):
             return
+        if shape.tag != element.tag:
+            properties = {
+                name: value for name, value in properties.items() if not _is_idle(shape.tag, name, properties)
+            }
         for name, value in self._point_to_servers(properties, applied).items():
             shape.set(name, value)
         yield shape
@@ -180,7 +232,7 @@ class _Folder:
     def _point_to_servers(self, properties: dict[str, str], matrix: Matrix) -> dict[str, str]:
         """Replaces url(#id) by a definition in the new coordinates; one that is missing paints nothing."""
         result = {}
-        for name, value in properties.items():
+        for name, value in sorted(properties.items()):  # the order in which definitions are met
             match = _URL.match(value)
             if match is None:
                 result[name] = value
@@ -224,6 +276,23 @@ class _Folder:
         return result
 
 
+def _in_order(definitions: list[Element], root: Element) -> list[Element]:
+    """Definitions in the order in which the drawing comes to need them."""
+    by_id = {definition.attrib["id"]: definition for definition in definitions}
+    found: dict[str, Element] = {}
+
+    def visit(element: Element) -> None:
+        for part in element.iter():
+            for _, value in sorted(part.attrib.items()):
+                match = _URL.match(value)
+                if match and match[1] not in found:
+                    found[match[1]] = by_id[match[1]]
+                    visit(by_id[match[1]])
+
+    visit(root)
+    return list(found.values())
+
+
 def _viewbox_matrix(box: list[float], width: float, height: float, aspect: str) -> Matrix:
     """From viewBox to viewport coordinates (SVG 1.1, section 7.8)."""
     sx, sy = width / box[2], height / box[3]
@@ -252,10 +321,12 @@ def _paint_only(tag: str, properties: dict[str, str]) -> dict[str, str] | None:
     for name in _NUMERIC:
         if name in result and (number := length(result[name])) is not None:
             result[name] = short(number, 2)
+    if (length(result.get("stroke-miterlimit")) or 4) < 1:
+        del result["stroke-miterlimit"]  # less than 1 is not valid
     return {
         name: value
         for name, value in result.items()
-        if _DEFAULTS.get(name) != value and (name == "stroke" or not _is_idle(tag, name, result))
+        if _DEFAULTS.get(name) != value and not _is_idle(tag, name, result)
     }
 
 
@@ -353,14 +424,16 @@ def _tidy(root: Element, side: float) -> Element:
         for child in list(parent):
             if child.tag in _WORDS or child.get("display") == "none":
                 parent.remove(child)
-    renamed = _rename_ids(result)
+    _rename_ids(result)
     decimals = max(0, 3 - len(str(int(side))))
     for element in result.iter():
         for name in [name for name in element.attrib if name in _DROPPED - {"id", "overflow"}]:
             del element.attrib[name]
         _shorten_colors(element.attrib)
         for name, value in list(element.attrib.items()):
-            element.set(name, _tidy_value(name, value, decimals, renamed))
+            element.set(name, _tidy_value(name, value, decimals))
+            if element.attrib[name] == _NEUTRAL.get(name, ""):
+                del element.attrib[name]
         if element.tag == "image":
             element.attrib.pop("href", None)
         if element.text and element.tag not in ("text", "tspan", "textPath"):
@@ -370,27 +443,36 @@ def _tidy(root: Element, side: float) -> Element:
     return result
 
 
-def _rename_ids(root: Element) -> dict[str, str]:
-    used: dict[str, str] = {}
+def _rename_ids(root: Element) -> None:
+    """Names what is referred to a, b, c ... in the order of the text; all other ids go."""
+    references = [
+        (element, name, target)
+        for element in root.iter()
+        for name, value in element.attrib.items()
+        if (target := _target(name, value)) is not None
+    ]
+    wanted = {target for _, _, target in references}
+    names: dict[str, str] = {}
     for element in root.iter():
-        for name, value in element.attrib.items():
-            match = _URL.match(value)
-            target = value[1:] if name == "href" else match[1] if match else None
-            if target is not None:
-                used.setdefault(target, _identifier(len(used)))
-    for element in root.iter():
-        if "id" in element.attrib and element.attrib["id"] in used:
-            element.set("id", used[element.attrib["id"]])
+        old = element.attrib.pop("id", None)
+        if old in wanted and old not in names:
+            names[old] = _identifier(len(names))
+            element.set("id", names[old])
+    for element, name, target in references:
+        if target in names:
+            element.set(name, f"#{names[target]}" if name == "href" else f"url(#{names[target]})")
         else:
-            element.attrib.pop("id", None)
-    return used
+            del element.attrib[name]
 
 
-def _tidy_value(name: str, value: str, decimals: int, renamed: dict[str, str]) -> str:
+def _target(name: str, value: str) -> str | None:
     if name == "href":
-        return f"#{renamed[value[1:]]}" if value[1:] in renamed else value
-    if match := _URL.match(value):
-        return f"url(#{renamed[match[1]]})"
+        return value[1:] if value.startswith("#") else None
+    match = _URL.match(value)
+    return match[1] if match else None
+
+
+def _tidy_value(name: str, value: str, decimals: int) -> str:
     if name == "d":
         return format_path(absolute(parse_path(value, len(value))), decimals + 1)
     if name.lower().endswith("transform"):

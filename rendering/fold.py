@@ -41,6 +41,7 @@ _FONT_SIZES = {
 }
 _DEFAULT_FONT_SIZE = 16.0
 _MIN_SCALE = 1e-9
+_ONE = 1e-3
 Box = tuple[float, float]  # width and height that percentages refer to
 
 
@@ -70,6 +71,8 @@ def fold(
     scale = mean_scale(matrix)
     if scale < _MIN_SCALE:
         return matrix
+    if abs(scale - 1) < _ONE:
+        scale = 1.0  # what is left of a folded matrix: its numbers stay as they were rounded
     applied = matrix if _takes(element, matrix, properties, fixed_axes) else (scale, 0, 0, scale, 0, 0)
     if applied is not matrix:
         rest = multiply(matrix, (1 / scale, 0, 0, 1 / scale, 0, 0))
@@ -155,9 +158,13 @@ def _rect(element: Element, shape: Element, m: Matrix, box: Box) -> None:
     radii = (length(element.get("rx"), box[0]), length(element.get("ry"), box[1]))
     rx, ry = radii[0] if radii[0] is not None else radii[1], radii[1] if radii[1] is not None else radii[0]
     if rx and ry:
-        shape.set("rx", short_length(min(rx, width / 2) * abs(m[0])))
-        if abs(ry * m[3] - rx * m[0]) > 0.5:
-            shape.set("ry", short_length(min(ry, height / 2) * abs(m[3])))
+        most = (length(shape.get("width")) or 0.0) / 2, (length(shape.get("height")) or 0.0) / 2
+        rx_text, ry_text = (
+            short_length(min(r * s, half)) for r, s, half in zip((rx, ry), (m[0], m[3]), most, strict=True)
+        )
+        shape.set("rx", rx_text)
+        if abs(float(ry_text) - float(rx_text)) > 0.5:
+            shape.set("ry", ry_text)
 
 
 def _image(element: Element, shape: Element, m: Matrix, box: Box) -> None:
@@ -225,7 +232,7 @@ def is_drawn(shape: Element) -> bool:
         case "path":
             return len(parse_path(shape.get("d", ""), 1)) > 1
         case "polyline" | "polygon":
-            return " " in shape.get("points", "")
+            return len(numbers(shape.get("points", ""), 4)) > 3
         case "circle":
             return "r" in shape.attrib
         case "ellipse":
@@ -263,7 +270,7 @@ def _scale_properties(properties: dict[str, str], scale: float, tag: str) -> Non
             properties[name] = short_length(value * scale)
     if "stroke-dasharray" in properties:
         dashes = numbers(properties["stroke-dasharray"])
-        properties["stroke-dasharray"] = join([short_length(dash * scale) for dash in dashes])
+        properties["stroke-dasharray"] = join([short(dash * scale, 2) for dash in dashes])  # they add up
 
 
 def format_matrix(m: Matrix) -> str:
@@ -289,10 +296,16 @@ def gradient(target: Element, by_id: Mapping[str, Element], matrix: Matrix, box:
         write(result, values, multiply(matrix, own))
     else:
         values = _gradient_values(attributes, defaults, (1.0, 1.0))
-        shown = {name: value for name, value in values.items() if abs(value - defaults.get(name, 2.0)) > 1e-6}
-        result.attrib.update({name: short(value, 3) for name, value in shown.items()})
-        if own != IDENTITY:
-            result.set("gradientTransform", f"matrix({join([short(value, 4) for value in own])})")
+        texts = {name: short(value, 3) for name, value in values.items()}
+        for focus, centre in (("fx", "cx"), ("fy", "cy")):
+            if focus in texts and texts[focus] == texts[centre]:
+                del texts[focus]
+        for name, text in texts.items():
+            if name not in defaults or text != short(defaults[name], 3):
+                result.set(name, text)
+        digits = [short(value, 4) for value in own]
+        if digits != ["1", "0", "0", "1", "0", "0"]:
+            result.set("gradientTransform", f"matrix({join(digits)})")
     if attributes.get("spreadMethod", "pad") != "pad":
         result.set("spreadMethod", attributes["spreadMethod"])
     result.extend(_stop(stop) for stop in stops)

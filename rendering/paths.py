@@ -30,6 +30,7 @@ _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A
 _SMOOTH = {"S": "C", "T": "Q"}
 _SHORTHAND = {"C": "S", "Q": "T"}
 _ELLIPSE = re.compile("MA{2,4}Z?")
+_MAX_RADIUS_PER_CHORD = 3  # of a large arc: its centre then moves by no more than 1.5 grid units
 _SNAP = 1  # grid units: a control point so near to where a smooth curve has it counts as being there
 
 _ARC_DIGITS = (
@@ -189,7 +190,6 @@ def _round(segments: Sequence[Segment], decimals: int) -> list[Segment]:
     """Segments on the grid of `decimals`, without those that are too small to draw anything."""
     result: list[Segment] = []
     here = start = exact_start = exact = (0.0, 0.0)  # rounded and exact positions
-    segments = _without_vanishing_arcs(segments, decimals)
     for index, (command, values) in enumerate(segments):
         exact_end = exact_start if command == "Z" else (values[-2], values[-1])
         end = start if command == "Z" else _rounded(exact_end, decimals)
@@ -197,8 +197,14 @@ def _round(segments: Sequence[Segment], decimals: int) -> list[Segment]:
         if command == "M":
             start, exact_start = end, exact_end
         if command == "A":
-            args = (*_arc_shape(values, (exact, exact_end), (here, end), decimals), *values[3:5], *end)
-        elif command != "Z":
+            for arc in _arc_parts(values, exact, here, decimals):
+                end = _rounded((arc[5], arc[6]), decimals)
+                if end != here:
+                    shape = _arc_shape(arc, (exact, (arc[5], arc[6])), (here, end), decimals)
+                    result.append(("A", (*shape, arc[3], arc[4], *end)))
+                here, exact = end, (arc[5], arc[6])
+            continue
+        if command != "Z":
             args = tuple(round(value, decimals) for value in values)
         letter = command
         if command in _SHORTHAND:
@@ -278,17 +284,15 @@ def _arc_shape(
     chosen anew: the shortest number whose bulge (sagitta) is within half a grid unit of the true one.
     """
     rx, ry, angle, large = values[:4]
-    if abs(rx - ry) > 10**-decimals:
-        if exact != rounded:
-            # Ends half an ellipse apart must stay so; a radius a little short is stretched by the renderer.
-            stretch = (
-                math.dist(*rounded) / (math.dist(*exact) or 1.0) if large or math.dist(*exact) > ry else 1.0
-            )
-            rx, ry = math.floor(rx * stretch * 10) / 10, math.floor(ry * stretch * 10) / 10
-        return [max(rx, 0.1), max(ry, 0.1), angle % 180]
+    # Ends half an ellipse apart must stay so; a radius a little short is stretched by the renderer.
+    is_wide = exact != rounded and (large or math.dist(*exact) > ry)
+    stretch = math.dist(*rounded) / (math.dist(*exact) or 1.0) if is_wide else 1.0
+    radii = [max(math.floor(r * stretch * 10 + 1e-6) / 10, 0.1) for r in (rx, ry)]
+    if abs(radii[0] - radii[1]) > 10**-decimals + 1e-6:
+        return [*radii, angle % 180]
     if exact == rounded and rx == round(rx, decimals + _ARC_DIGITS):
         return [rx, rx, 0.0]  # already canonical
-    bulge = _sagitta(rx, math.dist(*exact), large)
+    bulge = _bulge(exact[0], (*values[:5], *exact[1]))
     chord = math.dist(*rounded)
     best = (bulge * bulge + chord * chord / 4) / (2 * bulge) if bulge > 0 else rx
     for digits in range(decimals, decimals + _ARC_DIGITS + 1):
@@ -325,24 +329,18 @@ def short_length(value: float, decimals: int = 0) -> str:
     return short(value, decimals)
 
 
-def _without_vanishing_arcs(segments: Sequence[Segment], decimals: int) -> list[Segment]:
-    """Splits an arc whose ends would round to one point: such an arc draws nothing at all."""
-    result: list[Segment] = []
-    here = start = (0.0, 0.0)
-    for command, values in segments:
-        end = start if command == "Z" else (values[-2], values[-1])
-        if command == "M":
-            start = end
-        if command == "A" and values[3] and _rounded(here, decimals) == _rounded(end, decimals):
-            if here == end:
-                continue  # an arc from a point to itself is not drawn (SVG 1.1, F.6.2)
-            middle = _arc_middle(here, values)
-            result.append(("A", (*values[:3], 0.0, values[4], *middle)))
-            result.append(("A", (*values[:3], 0.0, values[4], *end)))
-        else:
-            result.append((command, values))
-        here = end
-    return result
+def _arc_parts(values: Sequence[float], exact: Point, here: Point, decimals: int) -> list[Sequence[float]]:
+    """An arc in two halves if its ends are so near that rounding them would turn the ellipse about them."""
+    exact_end = (values[5], values[6])
+    end = _rounded(exact_end, decimals)
+    if not values[3]:
+        return [values]
+    radius = max(_arc_shape(values, (exact, exact_end), (here, end), decimals)[:2])
+    if radius <= _MAX_RADIUS_PER_CHORD * math.dist(here, end):
+        return [values]
+    if exact == exact_end:
+        return []  # an arc from a point to itself is not drawn (SVG 1.1, F.6.2)
+    return [(*values[:3], 0.0, values[4], *point) for point in (_arc_middle(exact, values), exact_end)]
 
 
 def _rounded(point: Point, decimals: int) -> Point:
@@ -350,10 +348,14 @@ def _rounded(point: Point, decimals: int) -> Point:
 
 
 def _arc_middle(start: Point, values: Sequence[float]) -> Point:
-    """The point half-way along a large arc whose ends nearly touch: across the ellipse from them."""
+    """The point half-way along a large arc: from its chord through the centre to the other side."""
+    rx, ry, angle, _, _, x, y = values
     cx, cy, *_ = _arc_centre(start, values)
-    x, y = values[5:]
-    return (2 * cx - (start[0] + x) / 2, 2 * cy - (start[1] + y) / 2)
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    dx, dy = cx - (start[0] + x) / 2, cy - (start[1] + y) / 2
+    u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
+    factor = 1 / math.hypot(u, v)
+    return cx + dx * factor, cy + dy * factor
 
 
 def full_ellipse(segments: Sequence[Segment]) -> tuple[float, float, float, float] | None:
@@ -383,15 +385,32 @@ def full_ellipse(segments: Sequence[Segment]) -> tuple[float, float, float, floa
     return (cx, cy, ry, rx) if round(angle / 90) % 2 else (cx, cy, rx, ry)
 
 
+def _bulge(start: Point, values: Sequence[float]) -> float:
+    """How far an arc stands out from its chord: of a circle, its sagitta."""
+    rx, ry, _, large = values[:4]
+    u, v, stretch = _half_chord(start, values)
+    reach = min(math.hypot(u, v), 1.0)
+    depth = math.sqrt(1 - reach * reach)
+    height = math.hypot(rx * v, ry * u) / reach * stretch if reach else 0.0
+    return height * (1 + depth if large else 1 - depth)
+
+
+def _half_chord(start: Point, values: Sequence[float]) -> tuple[float, float, float]:
+    """Half of an arc's chord where its ellipse is the unit circle, and how much short radii are stretched."""
+    rx, ry, angle, _, _, x, y = values
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    dx, dy = (start[0] - x) / 2, (start[1] - y) / 2
+    u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
+    stretch = max(1.0, math.hypot(u, v))
+    return u / stretch, v / stretch, stretch
+
+
 def _arc_centre(start: Point, values: Sequence[float]) -> tuple[float, float, float, float]:
     """Centre, absolute angle turned, and how much short radii are stretched (SVG 1.1, F.6.5 and F.6.6)."""
     rx, ry, angle, large, sweep, x, y = values
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    dx, dy = (start[0] - x) / 2, (start[1] - y) / 2
-    u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
-    reach = u * u + v * v
-    stretch = max(1.0, math.sqrt(reach))
-    u, v, reach = u / stretch, v / stretch, min(reach, 1.0)
+    u, v, stretch = _half_chord(start, values)
+    reach = min(u * u + v * v, 1.0)
     if not reach:
         return (*start, 0.0, 1.0)
     factor = math.sqrt(max(1 / reach - 1, 0.0)) * (-1 if large == sweep else 1)

@@ -55,9 +55,7 @@ _PLAIN = frozenset(
     ).split()
 )
 _TRANSFORMS = frozenset(("transform", "gradientTransform", "patternTransform"))
-_NUMERIC = frozenset(
-    "opacity fill-opacity stroke-opacity stop-opacity stroke-miterlimit stroke-width".split()
-)
+_NUMERIC = frozenset(["stroke-miterlimit", "stroke-width"])
 _REFERENCES = frozenset("fill stroke clip-path mask filter marker-start marker-mid marker-end".split())
 _LOCAL_URL = re.compile(r"url\(\s*['\"]?#([^'\"()\s]{1,200})['\"]?\s*\)(.{0,100})", re.DOTALL)
 _DATA_URI = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,", re.IGNORECASE)
@@ -158,6 +156,9 @@ class Sanitizer:
             return None
         if name in _REFERENCES:
             return self._paint(value)
+        if name.endswith("opacity"):
+            share = length(value, percent_of=1.0)
+            return None if share is None else short(min(max(share, 0.0), 1.0), 6)
         if name in _LENGTHS or name in _NUMERIC:
             return value.strip() if numbers(value) else None
         if name in css.PROPERTIES | _PLAIN:
@@ -239,7 +240,10 @@ class Sanitizer:
 
     def _check_expansion(self) -> None:
         """Counts what a renderer would visit with every reference followed; cuts cycles on the way."""
-        targets = {element.get("id", ""): element for element in self.root.iter() if "id" in element.attrib}
+        targets: dict[str, Element] = {}
+        for element in self.root.iter():
+            if "id" in element.attrib and targets.setdefault(element.attrib["id"], element) is not element:
+                del element.attrib["id"]  # of several, the first is meant
         cost = _Expansion(targets, self.limits.max_expanded_elements, self.removed).cost(self.root, 0)
         if cost > self.limits.max_expanded_elements:
             raise self._over(

@@ -245,6 +245,10 @@ class Sanitizer:
             if "id" in element.attrib and targets.setdefault(element.attrib["id"], element) is not element:
                 del element.attrib["id"]  # of several, the first is meant
         cost = _Expansion(targets, self.limits.max_expanded_elements, self.removed).cost(self.root, 0)
+        for parent in list(self.root.iter()):
+            for child in list(parent):
+                if child.tag == "use" and "href" not in child.attrib:
+                    _remove(parent, child)  # it draws nothing, but CairoSVG takes it for the whole drawing
         if cost > self.limits.max_expanded_elements:
             raise self._over(
                 "elements once references are followed", cost, self.limits.max_expanded_elements, "expansion"

@@ -25,6 +25,9 @@ def base(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the training.")] = 2,
     processes: Annotated[int, typer.Option(min=1, help="Processes that build the corpus.")] = 2,
+    compile_model: Annotated[
+        bool, typer.Option("--compile", help="Compile the model: faster; needs a C++ compiler.")
+    ] = False,
 ) -> None:
     """Make the embedded base model from nothing: corpus, tokenizer, pretraining, export."""
     import torch
@@ -34,4 +37,4 @@ def base(
     torch.set_num_threads(threads)
     recipe = BaseRecipe()
     recipe = replace(recipe, steps=steps or recipe.steps, scenes=scenes or recipe.scenes)
-    run(recipe, work, out, cache_dir, processes)
+    run(recipe, work, out, cache_dir, processes=processes, is_compiled=compile_model)

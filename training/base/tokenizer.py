@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from captioning.prompt import user_message
@@ -41,12 +41,15 @@ _PIECES = "|".join(
         r"[^0-9a-zA-Z]",
     )
 )
+_FIRST_WORD = normalizers.Prepend(" ")
+"""A caption's first word is the same token as that word further on, however the caption begins."""
 _NUMBER_OR_COLOUR = re.compile(r"#[0-9a-f]{3,6}|\d+")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Learns the merges of words and markup from `texts`; numbers and colours are given, not learned."""
     learner = Tokenizer(models.BPE())
+    learner.normalizer = _FIRST_WORD
     learner.pre_tokenizer = _pre_tokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - _GIVEN_TOKENS,
@@ -56,8 +59,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     learner.train_from_iterator((_NUMBER_OR_COLOUR.sub(" ", text) for text in texts), trainer)
     learned = json.loads(learner.to_str())["model"]
     tokenizer = Tokenizer(_with_given(learned["vocab"], [tuple(pair) for pair in learned["merges"]]))
+    tokenizer.normalizer = _FIRST_WORD
     tokenizer.pre_tokenizer = _pre_tokenizer()
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     head, _, tail = user_message("\0").partition("\0")
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (head, tail, _SQUARE)])
     return PreTrainedTokenizerFast(

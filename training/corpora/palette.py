@@ -87,7 +87,7 @@ class Palette:
 
 def _mix(name: str, rng: random.Random) -> Ink:
     span = _RANGES[name]
-    if rng.random() < 0.35:
+    if rng.random() < 0.5:
         keyword, rgb = rng.choice(span.keywords)
         return Ink(name, rgb, keyword)
     hue = rng.uniform(*span.hue) % 360 / 360

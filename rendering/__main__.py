@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rendering.backends import available_backends, backend_names
+from rendering.backends import available_backends, backend_names, best_backend
 from rendering.canonical import CANONICALIZER_VERSION, canonicalize
 from rendering.compose import check_background
 from rendering.document import Drawing, load
@@ -59,6 +59,10 @@ def _known_backends(value: str | None) -> str | None:
     return value
 
 
+def _known_backend_or_best(value: str) -> str | None:
+    return value if value == "best" else _known_backends(value)
+
+
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An SVG or SVGZ file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that one file may take.")]
@@ -76,12 +80,16 @@ def render(
             callback=_known_background, help="A colour, 'transparent', or 'auto': white if it shows."
         ),
     ] = "white",
-    backend: Annotated[str, typer.Option(callback=_known_backends, help="The renderer.")] = "cairosvg",
+    backend: Annotated[
+        str,
+        typer.Option(callback=_known_backend_or_best, help="The renderer; 'best': the one for this file."),
+    ] = "cairosvg",
     timeout: Timeout = 5.0,
     as_json: Json = False,
 ) -> None:
     """Draw FILE into a square PNG."""
     drawing = load(read_file(file))
+    backend = best_backend(drawing) if backend == "best" else backend
     with Rasterizer(backend=backend, timeout_s=timeout) as rasterizer:
         raster = rasterizer.measure(drawing, size_px=size, background=background)
     output.write_bytes(raster.png)

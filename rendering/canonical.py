@@ -78,6 +78,7 @@ _NEUTRAL = {
 }
 """What properties that are not inherited say when they say nothing."""
 _NUMERIC = ("stroke-miterlimit", "stroke-dashoffset")
+_MAX_SCALE = 1e12  # beyond it nothing of a shape can be in the picture
 _RELATIVE_UNITS = ("em", "ex", "rem", "vw", "vh")
 _URL = re.compile(r"url\(#([^)]+)\)")
 _FONT = frozenset(
@@ -180,6 +181,8 @@ class _Folder:
         if own.get("display") == "none" or own.get("opacity") == "0" or element.tag in _NOT_DRAWN:
             return
         matrix = multiply(matrix, parse_transform(element.get("transform", "")) or IDENTITY)
+        if not all(abs(value) <= _MAX_SCALE for value in matrix):  # not a number compares false, too
+            return
         properties = inherited | {name: value for name, value in own.items() if name in css.INHERITED}
         effects = {name: own[name] for name in _GROUP_EFFECTS if own.get(name, "none") not in ("none", "1")}
         if element.tag in _LEAVES:

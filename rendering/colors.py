@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import tinycss2.color3
+import tinycss2.color4
 
 # CSS names that are shorter than, or as short as, their hexadecimal form (CSS Color 3, section 4.3).
 _SHORT_NAMES = frozenset(
@@ -21,19 +22,42 @@ def _rgb(name: str) -> tuple[int, int, int]:
     return (round(colour.red * 255), round(colour.green * 255), round(colour.blue * 255))
 
 
+def plain_color(text: str) -> str:
+    """A colour function as all renderers read it: `#rrggbb`, or `rgba()` with commas; other text as it is."""
+    if "(" not in text:
+        return text
+    colour = _parse(text)
+    if colour is None:
+        return text
+    channels, alpha = colour
+    if alpha < 1:
+        return f"rgba({','.join(map(str, channels))},{alpha:.4g})"
+    return "#" + "".join(f"{value:02x}" for value in channels)
+
+
 def short_color(text: str) -> tuple[str, float]:
     """The short form of a colour and its opacity (0 to 1); text that is no colour comes back as it is."""
-    try:
-        colour = tinycss2.color3.parse_color(text)
-    except (ValueError, OverflowError):
+    colour = _parse(text)
+    if colour is None:
         return text, 1.0
-    if colour is None or isinstance(colour, str):
-        return text, 1.0
-    channels = tuple(min(max(round(value * 255), 0), 255) for value in colour[:3])
+    channels, alpha = colour
     long = "#" + "".join(f"{value:02x}" for value in channels)
     short = "#" + long[1::2] if long[1::2] == long[2::2] else long
     name = _names().get(channels)
-    return (name if name and len(name) <= len(short) else short), float(colour.alpha)
+    return (name if name and len(name) <= len(short) else short), alpha
+
+
+def _parse(text: str) -> tuple[tuple[int, ...], float] | None:
+    """Red, green and blue from 0 to 255, and alpha from 0 to 1; None for what names no colour."""
+    try:
+        colour = tinycss2.color4.parse_color(text)
+        if colour is None or isinstance(colour, str):
+            return None
+        srgb = colour.to("srgb")
+        channels = (round(srgb.coordinates[i] * 255) for i in range(3))
+        return tuple(min(max(value, 0), 255) for value in channels), float(srgb.alpha)
+    except (ValueError, OverflowError, NotImplementedError, TypeError):
+        return None
 
 
 @cache

@@ -28,9 +28,9 @@ INHERITED = frozenset(
 )
 NOT_INHERITED = frozenset(
     (
-        "opacity display clip-path mask filter transform overflow stop-color stop-opacity flood-color "
-        "flood-opacity lighting-color text-decoration alignment-baseline baseline-shift vector-effect "
-        "mix-blend-mode isolation"
+        "opacity display clip-path mask filter transform transform-origin overflow stop-color stop-opacity "
+        "flood-color flood-opacity lighting-color text-decoration alignment-baseline baseline-shift "
+        "vector-effect mix-blend-mode isolation"
     ).split()
 )
 PROPERTIES = INHERITED | NOT_INHERITED
@@ -49,20 +49,32 @@ def resolve(root: Element, limits: Limits) -> list[str]:
         SvgRejected: more CSS than `limits` allow.
     """
     _check_size(root, limits)
+    try:
+        return _resolve(root, limits)
+    except RecursionError:
+        raise SvgRejected(
+            "The SVG's CSS is nested too deeply. Simplify its selectors.", "too_much_css"
+        ) from None
+
+
+def _resolve(root: Element, limits: Limits) -> list[str]:
     removed: list[str] = []
     matcher = cssselect2.Matcher()
     rules = 0
     for sheet in list(root.iter("style")):
+        if sheet.get("type", "text/css") not in ("text/css", ""):
+            continue
         for rule in tinycss2.parse_stylesheet(sheet.text or "", skip_comments=True, skip_whitespace=True):
             if rule.type != "qualified-rule":
                 removed.append(f"@{rule.lower_at_keyword}" if rule.type == "at-rule" else "invalid CSS")
                 continue
             rules += 1
+            if rules > limits.max_css_rules:
+                raise SvgRejected(
+                    f"The SVG has more than {limits.max_css_rules:,} CSS rules, which is the limit.",
+                    "too_much_css",
+                )
             _add_rule(matcher, rule, rules)
-    if rules > limits.max_css_rules:
-        raise SvgRejected(
-            f"The SVG has {rules:,} CSS rules, the limit is {limits.max_css_rules:,}.", "too_much_css"
-        )
     if rules:
         wrapped = cssselect2.ElementWrapper.from_xml_root(root)
         for node in wrapped.iter_subtree():

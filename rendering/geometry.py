@@ -121,6 +121,28 @@ def parse_transform(text: str) -> Matrix | None:
     return matrix if all(math.isfinite(value) and abs(value) <= MAX_COORDINATE for value in matrix) else None
 
 
+_ORIGIN_KEYWORDS = {"left": 0.0, "top": 0.0, "center": 0.5, "right": 1.0, "bottom": 1.0}
+
+
+def transform_origin(text: str, box: tuple[float, float, float, float]) -> Point | None:
+    """The point that CSS `transform-origin` names, or None; `box` is the drawing's viewBox (x, y, w, h)."""
+    words = text.split()[:2]
+    if not words:
+        return None
+    if words[0] in ("top", "bottom") or (len(words) > 1 and words[1] in ("left", "right")):
+        words = [*words[1:], words[0]] if len(words) > 1 else ["center", words[0]]
+    point = []
+    for word, start, size in zip([*words, "center"][:2], box[:2], box[2:], strict=True):
+        if word in _ORIGIN_KEYWORDS:
+            point.append(start + _ORIGIN_KEYWORDS[word] * size)
+        else:
+            value = length(word, size)
+            if value is None:
+                return None
+            point.append(start + value if word.endswith("%") else value)
+    return (point[0], point[1])
+
+
 def _transform_step(name: str, values: Sequence[float]) -> Matrix | None:
     match name, list(values):
         case "matrix", [a, b, c, d, e, f]:

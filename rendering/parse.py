@@ -16,8 +16,6 @@ from rendering.limits import Limits
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 _XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 _CHUNK_BYTES = 1 << 16
-# One file may hold this many times max_text_chars in all character data, whitespace and metadata included.
-_ALL_TEXT_FACTOR = 50
 
 
 def parse(data: bytes, limits: Limits) -> tuple[Element, int]:
@@ -67,18 +65,19 @@ class _TreeBuilder:
         self.instructions = 0
         self._stack: list[Element] = []
         self._elements = 0
-        self._text_chars = 0
+        self._text: list[str] = []  # since the last tag; comments may cut it into many pieces
         self.parser = expat.ParserCreate(namespace_separator="}")
         self.parser.buffer_text = True
         self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._text
+        self.parser.CharacterDataHandler = self._text.append
         self.parser.ProcessingInstructionHandler = self._instruction
         self.parser.EntityDeclHandler = self._entity
         self.parser.ExternalEntityRefHandler = self._entity
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._write_text()
         limits = self.limits
         self._elements += 1
         if self._elements > limits.max_elements:
@@ -94,7 +93,7 @@ class _TreeBuilder:
                 limits.max_attributes,
                 "too_many_attributes",
             )
-        element = Element(_local(name), {_attribute_name(key): value for key, value in attributes.items()})
+        element = Element(_local(name), _attributes(attributes))
         if self._stack:
             self._stack[-1].append(element)
         elif element.tag != "svg":
@@ -104,18 +103,19 @@ class _TreeBuilder:
         self._stack.append(element)
 
     def _end(self, _name: str) -> None:
+        self._write_text()
         self._stack.pop()
 
-    def _text(self, text: str) -> None:
-        self._text_chars += len(text)
-        limit = self.limits.max_text_chars * _ALL_TEXT_FACTOR
-        if self._text_chars > limit:
-            raise _over("characters of text", f"more than {limit:,}", limit, "too_much_text")
+    def _write_text(self) -> None:
+        if not self._text:
+            return
+        text = "".join(self._text)
+        self._text.clear()
         parent = self._stack[-1]
         if len(parent):
-            parent[-1].tail = (parent[-1].tail or "") + text
+            parent[-1].tail = text
         else:
-            parent.text = (parent.text or "") + text
+            parent.text = text
 
     def _instruction(self, _target: str, _data: str) -> None:
         self.instructions += 1
@@ -139,6 +139,9 @@ def _local(name: str) -> str:
     return f"{{{namespace}}}{local}"
 
 
-def _attribute_name(name: str) -> str:
-    name = _local(name)
-    return "href" if name == _XLINK_HREF else name
+def _attributes(given: dict[str, str]) -> dict[str, str]:
+    """Attributes without a namespace keep their names; `xlink:href` is `href` where there is no plain one."""
+    attributes = {f"{{{name}" if "}" in name else name: text for name, text in given.items()}
+    if _XLINK_HREF in attributes:
+        attributes.setdefault("href", attributes.pop(_XLINK_HREF))
+    return attributes

@@ -186,7 +186,7 @@ class _Worker:
         return self._renders_left > 0 and self._process.poll() is None
 
     def draw(self, request: dict[str, Any], svg: str) -> Raster:
-        """Draw one file; after a timeout, a crash or a lack of memory the worker is no longer usable."""
+        """Draw one file; after any failure the worker is no longer usable: a library may keep its error."""
         self._renders_left -= 1
         deadline = time.monotonic() + request["timeout_s"]
         most_bytes = 8 * request["size_px"] ** 2 + (1 << 16)
@@ -201,8 +201,8 @@ class _Worker:
             raise
         if "code" not in reply:
             return Raster(png, self._backend, reply["time_ms"], reply["memory_mib"])
+        self.kill()
         if reply["code"] == "render_memory":
-            self.kill()
             raise self._out_of_memory()
         raise RenderError(reply["message"], code=reply["code"])
 

@@ -10,14 +10,24 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 from rendering import css
+from rendering.colors import plain_color
 from rendering.errors import SvgRejected
-from rendering.geometry import IDENTITY, join, length, numbers, parse_transform, short
+from rendering.geometry import (
+    IDENTITY,
+    join,
+    length,
+    numbers,
+    parse_transform,
+    short,
+    transform_origin,
+)
 from rendering.limits import Limits
 from rendering.paths import Segment, parse_path
 
@@ -56,11 +66,16 @@ _PLAIN = frozenset(
 )
 _TRANSFORMS = frozenset(("transform", "gradientTransform", "patternTransform"))
 _NUMERIC = frozenset(["stroke-miterlimit", "stroke-width"])
+_COLOURS = frozenset("fill stroke color stop-color flood-color lighting-color".split())
 _REFERENCES = frozenset("fill stroke clip-path mask filter marker-start marker-mid marker-end".split())
 _LOCAL_URL = re.compile(r"url\(\s*['\"]?#([^'\"()\s]{1,200})['\"]?\s*\)(.{0,100})", re.DOTALL)
 _DATA_URI = re.compile(r"data:image/(png|jpe?g|gif|webp);base64,", re.IGNORECASE)
-_UNSAFE_VALUE = re.compile(r"(?:url|image|image-set|src|expression|javascript:|@import|\\)", re.IGNORECASE)
+_UNSAFE_VALUE = re.compile(
+    r"(?:url|image|image-set|src|expression)\s*\(|javascript:|@import|\\", re.IGNORECASE
+)
 _MAX_VALUE_CHARS = 4_096
+_MAX_DASHES = 64
+_LANGUAGE = "en"  # of the person for whom a file with several languages is drawn
 _MAX_REFERENCE_DEPTH = 400
 _MIN_DASH_RATIO = 1e-4  # of the drawing's longer side: finer dashes than that are a bomb or invisible
 
@@ -68,10 +83,10 @@ _MIN_DASH_RATIO = 1e-4  # of the drawing's longer side: finer dashes than that a
 class Sanitizer:
     """Cleans one tree in place; `removed` counts what was dropped, by kind."""
 
-    def __init__(self, root: Element, limits: Limits, side: float) -> None:
+    def __init__(self, root: Element, limits: Limits, box: tuple[float, float, float, float]) -> None:
         self.root = root
         self.limits = limits
-        self.side = side
+        self.box = box
         self.removed: Counter[str] = Counter()
         self._segments = 0
         self._text_chars = 0
@@ -97,6 +112,8 @@ class Sanitizer:
             self._count_text(element)
         elif element.tag not in ("title", "desc"):
             element.text = None
+        if element.tag == "switch":
+            _choose(element)
         for child in list(element):
             if self._keeps(child):
                 self._element(child)
@@ -110,13 +127,25 @@ class Sanitizer:
             element.tag = "tspan" if element.text and element.text.strip() else "g"
             element.attrib.pop("href", None)
         if element.tag in _ELEMENTS:
-            return True
+            return _applies(element)
         if element.tag.startswith("{"):
             if not element.tag.startswith("{http://www.inkscape.org") and "sodipodi" not in element.tag:
                 self.removed["foreign element"] += 1
         elif element.tag not in _SILENT:
             self.removed[element.tag[:40]] += 1
         return False
+
+    def _resolve_origin(self, element: Element) -> None:
+        """Writes `transform-origin` into the transforms around it."""
+        origin = element.attrib.pop("transform-origin", None)
+        point = None if origin is None else transform_origin(origin, self.box)
+        if point is None or point == (0, 0):
+            return
+        name = next((name for name in _TRANSFORMS if name in element.attrib), None)
+        if name is not None:
+            x, y = (short(value, 6) for value in point)
+            back = " ".join(short(-value, 6) for value in point)
+            element.set(name, f"translate({x} {y}) {element.attrib[name]} translate({back})")
 
     def _count_text(self, element: Element) -> None:
         chars = len(element.text or "") + sum(len(child.tail or "") for child in element)
@@ -127,6 +156,7 @@ class Sanitizer:
             )
 
     def _attributes(self, element: Element) -> None:
+        self._resolve_origin(element)
         for name, value in list(element.attrib.items()):
             kept = self._attribute(element, name, value)
             if kept is None:
@@ -136,6 +166,7 @@ class Sanitizer:
 
     def _attribute(self, element: Element, name: str, value: str) -> str | None:
         """The safe form of one attribute's value, or None to drop it."""
+        value = plain_color(value) if name in _COLOURS else value
         match name:
             case "d":
                 return self._path(value) if element.tag == "path" else None
@@ -229,14 +260,15 @@ class Sanitizer:
             raise self._over("path segments", self._segments, limit, "too_many_path_segments", at_least=True)
 
     def _dashes(self, value: str) -> str | None:
-        lengths = numbers(value, 64)
-        if value.strip() == "none" or "%" in value or not lengths:
+        if value.strip() == "none" or len(value) > _MAX_VALUE_CHARS:
             return None
-        if any(dash < 0 for dash in lengths) or 0 <= sum(lengths) < self.side * _MIN_DASH_RATIO * len(
-            lengths
-        ):
+        diagonal = math.hypot(self.box[2], self.box[3]) / math.sqrt(2)
+        lengths = [length(part, diagonal) for part in value.replace(",", " ").split()][:_MAX_DASHES]
+        dashes = [dash for dash in lengths if dash is not None and dash >= 0]
+        finest = max(self.box[2:]) * _MIN_DASH_RATIO * len(dashes)
+        if len(dashes) < len(lengths) or sum(dashes) <= finest:
             return None
-        return join([short(dash, 6) for dash in lengths])
+        return join([short(dash, 6) for dash in dashes])
 
     def _check_expansion(self) -> None:
         """Counts what a renderer would visit with every reference followed; cuts cycles on the way."""
@@ -244,7 +276,13 @@ class Sanitizer:
         for element in self.root.iter():
             if "id" in element.attrib and targets.setdefault(element.attrib["id"], element) is not element:
                 del element.attrib["id"]  # of several, the first is meant
-        cost = _Expansion(targets, self.limits.max_expanded_elements, self.removed).cost(self.root, 0)
+        expansion = _Expansion(targets, self.limits.max_expanded_elements, self.removed)
+        for element in self.root.iter():
+            if element.tag in _SHAPES:
+                expansion.cost(
+                    element, 0
+                )  # first: a cycle of gradients is cut where a shape comes to its end
+        cost = expansion.cost(self.root, 0)
         for parent in list(self.root.iter()):
             for child in list(parent):
                 if child.tag == "use" and "href" not in child.attrib:
@@ -309,6 +347,25 @@ def _references(element: Element) -> list[tuple[str, str]]:
         elif name in _REFERENCES and (local := _LOCAL_URL.match(value)):
             found.append((name, local[1]))
     return found
+
+
+def _choose(switch: Element) -> None:
+    """Leaves of a switch's children the first whose conditions hold, as the standard has it."""
+    chosen = next((child for child in switch if "{" not in child.tag and _applies(child)), None)
+    switch.tag = "g"
+    for child in list(switch):
+        if child is not chosen:
+            switch.remove(child)
+
+
+def _applies(element: Element) -> bool:
+    """Whether the conditions hold (SVG 1.1, section 5.8): features always do, extensions never."""
+    languages = element.get("systemLanguage")
+    if languages is not None and not any(
+        language.strip().lower().partition("-")[0] == _LANGUAGE for language in languages.split(",")
+    ):
+        return False
+    return "requiredExtensions" not in element.attrib
 
 
 def _marker_places(element: Element) -> int:

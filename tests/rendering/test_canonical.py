@@ -91,12 +91,68 @@ DRAWINGS = {
         '<rect width="100" height="100" display="none"/><g visibility="hidden"><circle r="40"/></g>'
         '<circle cx="50" cy="50" r="20" fill="red"/>'
     ),
+    "gradients that borrow": svg(
+        '<defs><radialGradient id="a" cx=".3" cy=".3" r=".7" fx=".2" fy=".25">'
+        '<stop offset="0" stop-color="gold"/><stop offset="1" stop-color="navy"/></radialGradient>'
+        '<linearGradient id="b" href="#a" x2="0" y2="1"/></defs>'
+        '<rect width="45" height="90" fill="url(#a)"/><rect x="55" width="45" height="90" fill="url(#b)"/>'
+    ),
+    "gradients under a skew": svg(
+        '<defs><linearGradient id="a" gradientUnits="userSpaceOnUse" x1="10" y1="10" x2="60" y2="30" '
+        'gradientTransform="skewX(30) scale(1 .5)"><stop stop-color="red"/>'
+        '<stop offset="1" stop-color="blue"/></linearGradient>'
+        '<radialGradient id="b" gradientUnits="userSpaceOnUse" cx="50" cy="140" r="30" fx="40" '
+        'fy="135" gradientTransform="scale(1 .5)"><stop stop-color="white"/><stop offset="1"/>'
+        "</radialGradient></defs>"
+        '<rect width="100" height="45" fill="url(#a)"/><rect y="50" width="100" height="40" fill="url(#b)"/>'
+    ),
+    "points that are all negative": svg(
+        '<g transform="rotate(180)"><polygon points="-10-10-90-10-50-80" fill="olive"/></g>'
+    ),
+    "a nearly round disc": svg(
+        '<path d="M95 50A45.1 45.2 0 1 1 5 50A45.1 45.2 0 1 1 95 50L50 50" fill="none" stroke="red"/>'
+    ),
+    "large arcs with near ends": svg(
+        '<path d="M52.3 20.03a30.1 30.1 0 1 0 2.1.2l-2 2z" fill="none" stroke="black"/>'
+        '<path d="M50 45a5 5 0 1 1-.001 0z" fill="red"/>'
+    ),
+    "discs as paths": svg(
+        '<path d="M30 20a10 10 0 1 0 0 20a10 10 0 1 0 0-20Z" '
+        'fill="red" stroke="black" stroke-linejoin="round"/>'
+        '<path d="M60 70a20 10 0 0 1 20 10a20 10 0 0 1-20 10'
+        'a20 10 0 0 1-20-10a20 10 0 0 1 20-10" fill="teal"/>'
+    ),
+    "smooth and straight curves": svg(
+        '<path d="M5 50C15 20 25 20 35 50C45 80 55 80 65 50C68 50 90 50 95 50" fill="none" stroke="navy"/>'
+        '<path d="M5 80Q20 60 35 80Q50 100 65 80T95 80" fill="none" stroke="olive"/>'
+    ),
+    "closed twice": svg('<path d="M10 10H60V60L10 10Z" fill="none" stroke="red" stroke-width="6"/>'),
+    "caps that differ": svg(
+        '<g stroke="black" stroke-width="9"><path d="M20 20H80" stroke-linecap="round"/>'
+        '<circle cx="50" cy="50" r="9" stroke-linecap="round"/><path d="M20 80H80"/></g>'
+    ),
+    "a clip path that paints nothing": svg(
+        '<clipPath id="c" fill="none"><path d="M0 0H50V50H0Z" fill="none"/></clipPath>'
+        '<rect width="90" height="90" fill="green" clip-path="url(#c)"/>'
+    ),
+    "what nothing refers to": svg(
+        '<pattern id="p" width="9" height="9"><path d="M0 0"/></pattern><filter id="f"/>'
+        '<linearGradient id="g" href="#p"/><rect x="10" y="10" width="50" height="50" fill="red"/>'
+    ),
+    "share of opacity": svg('<rect width="60" height="60" fill-opacity="50%" opacity="80%"/>'),
+    "an origin of transforms": svg(
+        '<rect x="30" y="30" width="40" height="40" transform="rotate(45)" transform-origin="center"/>'
+    ),
+    "a switch": svg(
+        '<switch><rect width="90" height="90" fill="red" systemLanguage="is"/>'
+        '<rect width="90" height="90" fill="green" systemLanguage="en-GB"/><circle r="9"/></switch>'
+    ),
     "currentColor": svg('<g color="green"><path d="M20 20h60v60z" fill="currentColor"/></g>'),
 }
 
 
-# CairoSVG draws hsl() black, and a mask at another size for another size of the drawing.
-BEYOND_CAIROSVG = {"hsl colours", "mask"}
+# CairoSVG draws a mask at another size for another size of the drawing.
+BEYOND_CAIROSVG = {"mask"}
 RENDERED = [
     (backend, name)
     for backend in ("cairosvg", "resvg")
@@ -175,6 +231,32 @@ def test_words_that_are_drawn_stay() -> None:
 )
 def test_equal_drawings_get_equal_text(one: str, other: str) -> None:
     assert canonicalize(load(svg(one))) == canonicalize(load(svg(other)))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "text"),
+    [
+        ('<path d="M30 20a10 10 0 1 0 0 20a10 10 0 1 0 0-20"/>', '<circle cx="300" cy="300" r="100"/>'),
+        ('<path d="M10 10H60V60L10 10Z"/>', '<path d="M100 100H600V600"/>'),
+        ('<path d="M10 10H60V60L10 10Z" stroke="red"/>', "M100 100H600V600Z"),
+        ('<path d="M0 0C0 30 30 30 30 0C30-30 60-30 60 0"/>', "M0 0C0 300 300 300 300 0S600-300 600 0"),
+        ('<path d="M0 0C10 0 20 0 30 0V30"/>', "M0 0H300V300"),
+        ('<path d="M0 0H10H30V30"/>', "M0 0H300V300"),
+        ('<circle r="5" stroke="red" stroke-linejoin="round" stroke-miterlimit="9"/>', ' r="50" fill'),
+        ('<circle r="5" marker-end="none" stroke-dashoffset="3" stroke-width="2"/>', '<circle r="50"/>'),
+    ],
+)
+def test_what_changes_nothing_is_not_written(drawn: str, text: str) -> None:
+    canonical = canonicalize(load(svg(drawn)))
+    assert text.removesuffix(" fill") in canonical
+    assert not any(word in canonical for word in ("join", "miter", "marker", "dash"))
+
+
+def test_one_property_stands_once_where_all_share_it() -> None:
+    """A circle has no line joins, so its missing join does not keep the others' from the common parent."""
+    lines = '<path d="M0 0H9V9"/><circle r="3"/><path d="M5 5H9V9"/>'
+    text = canonicalize(load(svg(f'<g fill="none" stroke="red" stroke-linejoin="round">{lines}</g>')))
+    assert text.count("stroke-linejoin") == 1
 
 
 def test_it_does_not_depend_on_the_hash_seed() -> None:

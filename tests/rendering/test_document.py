@@ -77,7 +77,7 @@ REFUSED = {
         b'<!DOCTYPE svg [<!ENTITY % x SYSTEM "http://127.0.0.1/x.dtd"> %x;]><svg/>',
         "entities",
     ),
-    "too many bytes": (svg(" " * (1 << 20)), "too_large"),
+    "too many bytes": (svg(" " * (4 << 20)), "too_large"),
     "a gzip bomb": (gzip.compress(svg(" " * (100 << 20))), "too_large"),
     "a cut gzip file": (gzip.compress(svg(CIRCLE))[:-12], "malformed"),
     "a broken gzip file": (b"\x1f\x8b" + b"junk" * 20, "malformed"),
@@ -287,3 +287,53 @@ def test_a_property_that_is_no_number_is_dropped() -> None:
     )
     assert "opacity" not in drawing.svg
     assert "stroke-width" not in drawing.svg
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ('<rect id="image1" width="9" height="9"/><use href="#image1"/>', 'id="image1"'),
+        ('<text font-family="Curlz MT">a</text>', "Curlz MT"),
+        ('<rect width="9" height="9" fill-opacity="25%"/>', 'fill-opacity=".25"'),
+        ('<path d="M0 0H9" stroke="red" stroke-dasharray="1mm, 10%"/>', 'stroke-dasharray="3.779528 10"'),
+        (f'<a xmlns:xlink="urn:x" xlink:href="http://x">{CIRCLE}</a>', "<circle"),
+        (
+            '<linearGradient id="a" xmlns:s="http://www.w3.org/2000/svg" href="#b" s:href="#c"/>'
+            '<linearGradient id="b"/><linearGradient id="c"/><path d="M0 0H9V9" fill="url(#a)"/>',
+            'href="#b"',
+        ),
+    ],
+)
+def test_harmless_things_stay(body: str, kept: str) -> None:
+    assert kept in load(svg(body)).svg
+
+
+@pytest.mark.parametrize(
+    ("body", "gone"),
+    [
+        ("<use/><use href='#none'/>", "<use"),
+        ('<g id="a"/><path id="a" d="M0 0H9"/><use href="#a"/>', '<path id="a"'),
+        ('<style type="text/x-template">rect { fill: red }</style><rect width="9" height="9"/>', "red"),
+        ('<g systemLanguage="fr"><rect width="9" height="9"/></g>', "<rect"),
+    ],
+)
+def test_what_means_nothing_goes(body: str, gone: str) -> None:
+    assert gone not in load(svg(body)).svg
+
+
+def test_a_ring_of_gradients_is_cut_where_the_shape_comes_to_its_end() -> None:
+    """The stops are reached before the ring closes; cut elsewhere, the shape would lose its colours."""
+    drawing = load(
+        svg(
+            '<linearGradient id="a" href="#b"/><linearGradient id="b" href="#c"><stop stop-color="red"/>'
+            '</linearGradient><linearGradient id="c" href="#a"/><path d="M0 0H9V9" fill="url(#c)"/>'
+        )
+    )
+    assert '<linearGradient id="c" href="#a"' in drawing.svg
+    assert '<linearGradient id="b">' in drawing.svg
+
+
+def test_text_in_a_million_pieces_is_read_in_time() -> None:
+    started = time.monotonic()
+    load(svg(f"<desc>{'a<!---->' * 400_000}</desc>{CIRCLE}"))
+    assert time.monotonic() - started < 20

@@ -323,3 +323,13 @@ def test_a_renderer_that_cannot_start_says_why(
 def test_a_pool_with_wrong_settings_is_a_value_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         Rasterizer(**wrong)
+
+
+def test_an_error_that_a_library_keeps_does_not_spoil_the_next_file() -> None:
+    """Cairo's font face stays in its error state for as long as the process lives."""
+    text = '<g id="i"><text transform="translate(20 50)"> </text></g>'
+    spoiler = unchecked(f'<use filter="url(#S)" href="#i"/><use filter="url(#S)"/>{text}')
+    with Rasterizer() as alone:
+        with pytest.raises(RenderError):
+            alone.render(spoiler)
+        assert alone.render(unchecked('<text x="20" y="50">a</text>'))

@@ -31,7 +31,7 @@ format: setup ## Rewrite the code in the project's style
 	@$(PYTHON) -m ruff format
 
 bench: setup ## Run every script in benchmarks/
-	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || $(PYTHON) "$$script" || exit 1; done
+	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || PYTHONPATH=. $(PYTHON) "$$script" || exit 1; done
 
 lock: setup ## Resolve requirements.lock anew, with the newest versions
 	@$(PYTHON) -m uv pip compile pyproject.toml --extra dev --extra renderers --output-file requirements.lock \

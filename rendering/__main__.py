@@ -152,6 +152,10 @@ def compare_renderers(
         float, typer.Option(min=0, help="Seconds; what is done by then is reported.")
     ] = 86_400,
     timeout: Timeout = 5.0,
+    references: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of right pictures: NAME.png for NAME.svg."),
+    ] = None,
     out: Annotated[
         Path, typer.Option(file_okay=False, help="Folder for comparison.json and comparison.html.")
     ] = Path("runs/compare"),
@@ -171,6 +175,7 @@ def compare_renderers(
         seed=seed,
         time_limit_s=time_limit,
         timeout_s=timeout,
+        references=references,
         progress=note,
     )
     found = report(comparison) | {"page": str(out / "comparison.html")}
@@ -239,14 +244,14 @@ def _print_comparison(found: dict[str, Any]) -> None:
         failed = ", ".join(f"{code} ({count})" for code, count in row["failed"].items())
         cost = (_number(row["median_time_ms"], 1), _number(row["max_memory_mib"], 1))
         renderers.add_row(name, row["version"], str(row["drawn"]), failed, *cost)
-    pairs = Table("Pair", "Files", "Mean absolute difference", "Block SSIM")
+    pairs = Table("Pair", "Files", "Alike", "Mean absolute difference", "Block SSIM")
     for pair, row in found["similarities"].items():
         likeness = (_number(row["mean_absolute_difference"], 4), _number(row["block_ssim"], 4))
-        pairs.add_row(pair, str(row["files"]), *likeness)
+        pairs.add_row(pair, str(row["files"]), str(row["alike"]), *likeness)
     console = Console()
     console.print(renderers, pairs)
     if found["not_reached"]:
-        console.print(f"[yellow]The time limit cut off {found['not_reached']} files.[/]")
+        console.print(f"[yellow]It was stopped before {found['not_reached']} more files.[/]")
     console.print(f"Pictures: {found['page']}", soft_wrap=True)
 
 

@@ -10,9 +10,10 @@ import io
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from rendering.backends import available_backends
+from rendering.compose import compose, encode_png, fit
 from rendering.document import Drawing, load
 from rendering.errors import RenderError, SvgRejected
 from rendering.raster import Rasterizer
@@ -27,6 +29,8 @@ from rendering.sources import Source
 
 SIZE_PX = 256
 DRAWN = "drawn"
+REFERENCE = "reference"  # stands among the back ends for the right picture
+ALIKE_SSIM = 0.95  # from here on two pictures differ in antialiasing only
 _BLOCK_PX = 8
 _WHITE = 255.0
 
@@ -81,9 +85,13 @@ def compare(
     seed: int = 0,
     time_limit_s: float = 86_400.0,
     timeout_s: float = 5.0,
+    references: Path | None = None,
     progress: Callable[[FileResult], None] = lambda _: None,
 ) -> Comparison:
-    """Draw every source with every back end, until the time limit.
+    """Draw every source with every back end, until the time limit or Ctrl-C: what is done is kept.
+
+    Args:
+        references: a folder with the right picture of each source, as a PNG under the source's name.
 
     Raises:
         RenderError: a back end cannot be used here (code `backend_unavailable`).
@@ -95,16 +103,19 @@ def compare(
         pools = {
             name: stack.enter_context(Rasterizer(backend=name, timeout_s=timeout_s)) for name in backends
         }
-        for source in sources:
-            if time.monotonic() >= ends_at:
-                break
-            files.append(_compare_file(source, pools))
-            progress(files[-1])
+        with suppress(KeyboardInterrupt):
+            for source in sources:
+                if time.monotonic() >= ends_at:
+                    break
+                files.append(_compare_file(source, pools, references))
+                progress(files[-1])
     versions = {name: installed.get(name, "") for name in backends}
+    if references is not None:
+        versions[REFERENCE] = ""
     return Comparison(versions, seed, tuple(files), not_reached=len(sources) - len(files))
 
 
-def _compare_file(source: Source, pools: Mapping[str, Rasterizer]) -> FileResult:
+def _compare_file(source: Source, pools: Mapping[str, Rasterizer], references: Path | None) -> FileResult:
     try:
         drawing = load(source.read())
     except SvgRejected as error:
@@ -112,6 +123,8 @@ def _compare_file(source: Source, pools: Mapping[str, Rasterizer]) -> FileResult
     except OSError as error:
         return FileResult(source.id, "", "unreadable", (str(error),), {}, {})
     outcomes = {name: _draw(pool, drawing) for name, pool in pools.items()}
+    if references is not None:
+        outcomes[REFERENCE] = _reference((references / source.id).with_suffix(".png"))
     pixels = {name: pixels_of(outcome.png) for name, outcome in outcomes.items() if outcome.png}
     similarities = {
         f"{one}/{other}": similarity(pixels[one], pixels[other]) for one, other in combinations(pixels, 2)
@@ -127,6 +140,17 @@ def _draw(pool: Rasterizer, drawing: Drawing) -> Outcome:
             raise
         return Outcome(error.code, str(error))
     return Outcome(DRAWN, "", raster.time_ms, raster.memory_mib, raster.png)
+
+
+def _reference(path: Path) -> Outcome:
+    """The right picture, brought to the size and the ground of the others."""
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("RGBA")
+    except OSError as error:
+        return Outcome("missing", str(error))
+    picture = picture.resize(fit(*picture.size, SIZE_PX), Image.Resampling.BOX)
+    return Outcome(DRAWN, png=encode_png(compose(picture, SIZE_PX, "white")))
 
 
 def pixels_of(png: bytes) -> Pixels:
@@ -187,7 +211,7 @@ def _backend_totals(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     times = [outcome.time_ms for outcome in outcomes if outcome.time_ms is not None]
     memory = [outcome.memory_mib for outcome in outcomes if outcome.memory_mib is not None]
     return {
-        "drawn": len(times),
+        "drawn": sum(outcome.outcome == DRAWN for outcome in outcomes),
         "failed": dict(Counter(outcome.outcome for outcome in outcomes if outcome.outcome != DRAWN)),
         "median_time_ms": median(times) if times else None,
         "max_time_ms": max(times, default=None),
@@ -199,6 +223,7 @@ def _pair_totals(files: Sequence[FileResult], pair: str) -> dict[str, Any]:
     found = [file.similarities[pair] for file in files if pair in file.similarities]
     return {
         "files": len(found),
+        "alike": sum(s.block_ssim >= ALIKE_SSIM for s in found),
         "mean_absolute_difference": fmean(s.mean_absolute_difference for s in found) if found else None,
         "block_ssim": fmean(s.block_ssim for s in found) if found else None,
     }

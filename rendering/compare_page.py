@@ -41,7 +41,7 @@ def page(comparison: Comparison) -> str:
     totals = report(comparison)
     summary = f"{len(comparison.files)} files, seed {comparison.seed}."
     if comparison.not_reached:
-        summary += f" The time limit cut off {comparison.not_reached} more."
+        summary += f" It was stopped before {comparison.not_reached} more."
     return _PAGE.format(
         summary=summary,
         totals=_table(
@@ -60,11 +60,12 @@ def page(comparison: Comparison) -> str:
             ),
         ),
         pairs=_table(
-            ("Pair", "Files", "Mean absolute difference", "Block SSIM"),
+            ("Pair", "Files", "Alike", "Mean absolute difference", "Block SSIM"),
             (
                 (
                     escape(pair),
                     str(row["files"]),
+                    str(row["alike"]),
                     _number(row["mean_absolute_difference"], 4),
                     _number(row["block_ssim"], 4),
                 )
@@ -92,7 +93,7 @@ def _outcome_cell(outcome: Outcome) -> str:
     if outcome.outcome != DRAWN:
         code, message = escape(outcome.outcome), escape(outcome.message)
         return f'<span class="failed">{code}</span><small>{message}</small>'
-    cost = f"{_number(outcome.time_ms)} ms, {_number(outcome.memory_mib)} MiB"
+    cost = "" if outcome.time_ms is None else f"{outcome.time_ms:,.1f} ms, {_number(outcome.memory_mib)} MiB"
     return f"{_image('image/png', outcome.png)}<small>{cost}</small>"
 
 

@@ -26,6 +26,7 @@ Row = tuple[list[int], list[int]]  # token ids of a prompt and of its completion
 
 _CHECKPOINT = "pretraining.pt"
 _IGNORED = -100
+_WIDTH_STEP = 16
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 2_600
+    steps: int = 2_200
     batch_tokens: int = 5_120  # padding included
     learning_rate: float = 1.5e-3
     warmup_steps: int = 150
-    decay_steps: tuple[int, int] = (1_300, 2_680)  # from where to where the rate falls to zero
+    decay_steps: tuple[int, int] = (1_100, 2_260)  # from where to where the rate falls to zero
     weight_decay: float = 0.05
     scene_share: float = 0.4  # of the drawings of an epoch
     seed: int = 7
@@ -77,20 +78,28 @@ def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iter
     n_scenes = min(len(scenes), int(len(icons) * recipe.scene_share / (1 - recipe.scene_share)))
     chosen = icons + rng.sample(scenes, n_scenes)
     rows = [(example.prompt, rng.choice(example.completions)) for example in chosen]
-    rows.sort(key=lambda row: len(row[0]) + len(row[1]) + rng.random() * 8)
-    found: list[list[Row]] = [[]]
+    rng.shuffle(rows)
+    by_width: dict[int, list[Row]] = {}
+    found: list[list[Row]] = []
     for row in rows:
-        width = len(row[0]) + len(row[1])
-        if (len(found[-1]) + 1) * width > recipe.batch_tokens:
-            found.append([])
-        found[-1].append(row)
+        width = _width(row)
+        batch = by_width.setdefault(width, [])
+        batch.append(row)
+        if len(batch) == recipe.batch_tokens // width:
+            found.append(by_width.pop(width))
+    found.extend(by_width.values())
     rng.shuffle(found)
     yield from found
 
 
+def _width(row: Row) -> int:
+    """Tokens of a row, rounded up: a batch of a new shape costs new kernels, so shapes are few."""
+    return math.ceil((len(row[0]) + len(row[1])) / _WIDTH_STEP) * _WIDTH_STEP
+
+
 def tensors(rows: Sequence[Row], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Input ids and labels, both (batch, width), padded on the right: causal attention needs no mask then."""
-    width = max(len(prompt) + len(completion) for prompt, completion in rows)
+    width = max(map(_width, rows))
     ids = torch.full((len(rows), width), pad_id)
     labels = torch.full((len(rows), width), _IGNORED)
     for i, (prompt, completion) in enumerate(rows):

@@ -31,15 +31,18 @@ def prepare(
     *,
     limits: Limits | None = None,
     max_prompt_tokens: int | None = None,
+    keep_words: bool = False,
 ) -> Prepared:
-    """Load one file and make its prompt.
+    """Load one file and make its prompt; with `keep_words`, its own title and desc are in the prompt.
 
     Raises:
         SvgRejected: the file is no SVG that is accepted.
         PromptTooLong: its prompt has more than `max_prompt_tokens`.
     """
     drawing = load(as_bytes(svg), limits)
-    return Prepared(drawing, prompt_ids(tokenizer, canonicalize(drawing), max_prompt_tokens))
+    return Prepared(
+        drawing, prompt_ids(tokenizer, canonicalize(drawing, keep_words=keep_words), max_prompt_tokens)
+    )
 
 
 def as_bytes(svg: bytes | str) -> bytes:

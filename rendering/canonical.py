@@ -86,20 +86,21 @@ _FONT = frozenset(
 )
 
 
-def canonicalize(drawing: Drawing) -> str:
+def canonicalize(drawing: Drawing, *, keep_words: bool = False) -> str:
     """The canonical text of a drawing: deterministic, and the canonical text of itself.
 
-    The text has no `xmlns`, width or height: it is an SVG fragment as HTML allows it.
+    The text has no `xmlns`, width or height: it is an SVG fragment as HTML allows it. `keep_words` keeps
+    the drawing's own title and desc; a model that is trained or judged must never see them.
     """
     root = _parse(drawing.svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
-    text = _rewrite(root, drawing.width, drawing.height)
+    text = _rewrite(root, drawing.width, drawing.height, keep_words)
     # Rounding can bring out what a second look shortens.
     seen: list[str] = []
     while text not in seen:
         seen.append(text)
         root = _parse(text)
         _, _, width, height = numbers(root.attrib["viewBox"])
-        text = _rewrite(root, width, height)
+        text = _rewrite(root, width, height, keep_words)
     return min(seen[seen.index(text) :])
 
 
@@ -107,12 +108,26 @@ def _parse(text: str) -> Element:
     return ElementTree.fromstring(text)  # noqa: S314  # sanitized
 
 
-def _rewrite(root: Element, width: float, height: float) -> str:
+def _rewrite(root: Element, width: float, height: float, keep_words: bool) -> str:
+    words = list(_own_words(root)) if keep_words else []
     _prune(root)
     box = numbers(root.get("viewBox", ""))
     if _is_structured(root):
-        return _serialize(_tidy(root, max(box[2], box[3])))
-    return _serialize(_Folder(root, width, height, box).run())
+        result = _tidy(root, max(box[2], box[3]))
+    else:
+        result = _Folder(root, width, height, box).run()
+    result[:0] = words
+    return _serialize(result)
+
+
+def _own_words(root: Element) -> Iterator[Element]:
+    """The drawing's title and desc: the first of each that stands directly in it and says something."""
+    for tag in ("title", "desc"):
+        texts = (" ".join("".join(child.itertext()).split()) for child in root if child.tag == tag)
+        if text := next(filter(None, texts), ""):
+            word = Element(tag)
+            word.text = text
+            yield word
 
 
 def _prune(root: Element) -> None:

@@ -40,6 +40,7 @@ def load(data: bytes, limits: Limits | None = None) -> Drawing:
     limits = limits or Limits()
     root, instructions = parse(decode(data, limits), limits)
     width, height, box = viewport(root, limits)
+    _title_from_label(root)
     sanitizer = Sanitizer(root, limits, box)
     elements = sanitizer.run()
     sanitizer.removed["processing instruction"] += instructions
@@ -59,6 +60,15 @@ def load(data: bytes, limits: Limits | None = None) -> Drawing:
         warnings=tuple(_warnings(root, beyond)),
         beyond_cairosvg=beyond,
     )
+
+
+def _title_from_label(root: Element) -> None:
+    """Keeps an `aria-label` as the title of a drawing that has none."""
+    label = root.get("aria-label", "").strip()
+    if label and root.find("title") is None:
+        title = Element("title")
+        title.text = label
+        root.insert(0, title)
 
 
 def _warnings(root: Element, beyond: tuple[str, ...]) -> list[str]:

@@ -290,7 +290,7 @@ def _arc_shape(
     radii = [max(math.floor(r * stretch * 10 + 1e-6) / 10, 0.1) for r in (rx, ry)]
     if abs(radii[0] - radii[1]) > 10**-decimals + 1e-6:
         return [*radii, angle % 180]
-    if exact == rounded and rx == round(rx, decimals + _ARC_DIGITS):
+    if exact == rounded and rx == ry == round(rx, decimals + _ARC_DIGITS):
         return [rx, rx, 0.0]  # already canonical
     bulge = _bulge(exact[0], (*values[:5], *exact[1]))
     chord = math.dist(*rounded)

@@ -58,6 +58,9 @@ def serve(
     quantization: Annotated[
         Literal["nf4"] | None, typer.Option(help="Hold the base model in 4 bits.", show_default="none")
     ] = None,
+    keep_words: Annotated[
+        bool, typer.Option("--keep-words", help="Let the model read a file's own title and description.")
+    ] = False,
     replicas: Annotated[int, typer.Option(min=1, help="Copies of the engine.")] = DEFAULTS.engine_replicas,
     page: Annotated[bool, typer.Option(help="Serve the web page beside the API.")] = True,
     dashboard_port: Annotated[
@@ -80,6 +83,7 @@ def serve(
         default_model=default_model,
         device=device,
         quantization=quantization,
+        keep_words=keep_words,
         engine_replicas=replicas,
         engine_gpus=1 if device.startswith("cuda") else 0,
         page=page,

@@ -94,7 +94,9 @@ class Ingress:
 
         settings, catalog = self._settings, _catalog(self._settings)
         rasterizer = Rasterizer(workers=settings.render_workers, timeout_s=settings.render_timeout_s)
-        captioner = Captioner(catalog, load_tokenizer(catalog.spec), self._engine.generate)
+        captioner = Captioner(
+            catalog, load_tokenizer(catalog.spec), self._engine.generate, keep_words=settings.keep_words
+        )
         return build_front(settings, build_api(settings, captioner, rasterizer, self._engine.ready))
 
 

@@ -49,10 +49,18 @@ class Batch:
 class Captioner:
     """The one way from bytes to captions, asynchronous: `captioning.pipeline`, then an engine."""
 
-    def __init__(self, catalog: Catalog, tokenizer: PreTrainedTokenizerBase, generate: Generate) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        tokenizer: PreTrainedTokenizerBase,
+        generate: Generate,
+        *,
+        keep_words: bool = False,
+    ) -> None:
         self.catalog = catalog
         self._tokenizer = tokenizer
         self._generate = generate
+        self._keep_words = keep_words
 
     async def caption(self, uploads: Sequence[Upload], model: str, sampling: Sampling) -> Batch:
         """Captions of `model`, an id that the catalog has resolved."""
@@ -80,7 +88,9 @@ class Captioner:
         context = self.catalog.spec.max_context_tokens  # None: the engine knows it, and checks again anyway
         room = context - sampling.max_new_tokens if context else None
         try:
-            return await asyncio.to_thread(prepare, data, self._tokenizer, max_prompt_tokens=room)
+            return await asyncio.to_thread(
+                prepare, data, self._tokenizer, max_prompt_tokens=room, keep_words=self._keep_words
+            )
         except SvgCaptionError as error:
             return error
 

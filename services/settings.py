@@ -24,6 +24,7 @@ class Settings(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Literal["nf4"] | None = None
     device: str = "auto"
+    keep_words: bool = False  # whether the model reads a file's own title and desc, and may repeat them
     torch_threads: Count = 1  # per engine replica; more than one hurts on a busy machine
 
     # Where

@@ -216,6 +216,25 @@ def test_no_name_leaks_into_the_prompt(leak: str) -> None:
     assert "SECRET" not in canonicalize(load(svg(leak)))
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (svg("<desc>It is  red.</desc><title>A <b>dot</b></title><circle r='9'/>"), "<title>A</title>"),
+        (svg("<title/><title>A dot</title><circle r='9'/>"), "<title>A dot</title>"),
+        (svg("<circle r='9'/>", 'viewBox="0 0 9 9" aria-label="A dot"'), "<title>A dot</title>"),
+        (
+            svg('<pattern id="p"/><title>A dot</title><rect fill="url(#p)" width="9" height="9"/>'),
+            "<title>A dot</",
+        ),
+    ],
+)
+def test_the_words_of_a_drawing_can_be_kept(data: bytes, words: str) -> None:
+    text = canonicalize(load(data), keep_words=True)
+    assert words in text
+    assert canonicalize(load(text.encode()), keep_words=True) == text
+    assert "title" not in canonicalize(load(data))
+
+
 def test_words_that_are_drawn_stay() -> None:
     assert "SALE" in canonicalize(load(svg('<text y="50">SALE</text>')))
 

@@ -9,7 +9,9 @@ import pytest
 
 from rendering.compare import Comparison, compare, report, similarity
 from rendering.compare_page import page
+from rendering.document import load
 from rendering.errors import SvgRejected
+from rendering.raster import Rasterizer
 from rendering.sources import Source, choose, sources_in
 from tests.rendering.drawings import svg
 
@@ -60,6 +62,28 @@ def test_the_time_limit_reports_what_is_done() -> None:
     found = report(compare(sources(), ["cairosvg"], time_limit_s=0))
     assert (found["complete"], found["not_reached"], found["files"]) == (False, 4, [])
     assert found["backends"]["cairosvg"]["median_time_ms"] is None
+
+
+def test_ctrl_c_reports_what_is_done() -> None:
+    def interrupt() -> bytes:
+        raise KeyboardInterrupt
+
+    first, *others = sources()
+    found = report(compare([first, Source("next.svg", interrupt), *others], ["cairosvg"]))
+    assert (found["complete"], found["not_reached"], len(found["files"])) == (False, 4, 1)
+
+
+def test_the_right_picture_is_compared_too(tmp_path: Path) -> None:
+    with Rasterizer() as rasterizer:
+        png = rasterizer.render(load(FILES["circle.svg"]), size_px=100)
+    (tmp_path / "circle.png").write_bytes(png)
+    (tmp_path / "square.png").write_bytes(png)
+    comparison = compare(sources()[:3], ["cairosvg"], references=tmp_path)
+    found = report(comparison)
+    assert found["backends"]["reference"]["drawn"] == 2
+    assert found["backends"]["reference"]["failed"] == {"missing": 1}
+    assert found["similarities"]["cairosvg/reference"]["alike"] == 1
+    assert page(comparison).count("data:image/png;base64,") == 5
 
 
 def test_the_page_is_whole_and_escapes_what_it_shows(comparison: Comparison) -> None:

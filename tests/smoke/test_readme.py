@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 NOT_RUN_HERE = {
     "make demo": "tests/services starts the service",
     "make test": "would run itself",
-    "curl -F file=@services/samples/smiling-face.svg http://127.0.0.1:8000/v1/captions": "needs the service",
+    "curl -F file=@services/samples/mountains.svg http://127.0.0.1:8000/v1/captions": "needs the service",
     ".venv/bin/python -m training embedded": "takes minutes; tests/training runs shorter ones",
     ".venv/bin/python -m evaluation embedded": "takes minutes; tests/evaluation runs shorter ones",
     "MODEL=embedded deploy/jobs/llama_te.sh": "needs a Ray cluster; see test_deploy.py",

@@ -283,14 +283,24 @@ class Sanitizer:
                     element, 0
                 )  # first: a cycle of gradients is cut where a shape comes to its end
         cost = expansion.cost(self.root, 0)
-        for parent in list(self.root.iter()):
-            for child in list(parent):
-                if child.tag == "use" and "href" not in child.attrib:
-                    _remove(parent, child)  # it draws nothing, but CairoSVG takes it for the whole drawing
+        self._drop_idle_uses()
         if cost > self.limits.max_expanded_elements:
             raise self._over(
                 "elements once references are followed", cost, self.limits.max_expanded_elements, "expansion"
             )
+
+    def _drop_idle_uses(self) -> None:
+        """A use without a target draws nothing, but CairoSVG takes it for the whole drawing."""
+        while idle := [
+            (parent, child) for parent in self.root.iter() for child in parent if _is_idle_use(child)
+        ]:
+            for parent, child in idle:
+                _remove(parent, child)
+            ids = {element.get("id") for element in self.root.iter()}
+            for element in self.root.iter():
+                for name, target_id in _references(element):
+                    if target_id not in ids:
+                        _forget(element, name)
 
     @staticmethod
     def _over(what: str, value: int, limit: int, code: str, at_least: bool = False) -> SvgRejected:
@@ -332,11 +342,22 @@ class _Expansion:
             return repeats * self.cost(target, depth + 1)
         if target is not None:
             self.removed["reference cycle"] += 1
-        if target is not None or name not in ("fill", "stroke"):
             del element.attrib[name]
         else:
-            element.set(name, (_LOCAL_URL.sub(r"\2", element.attrib[name]).strip()) or "none")
+            _forget(element, name)
         return 0
+
+
+def _is_idle_use(element: Element) -> bool:
+    return element.tag == "use" and "href" not in element.attrib
+
+
+def _forget(element: Element, name: str) -> None:
+    """Takes away a reference whose target is missing; a paint leaves its fallback."""
+    if name in ("fill", "stroke"):
+        element.set(name, _LOCAL_URL.sub(r"\2", element.attrib[name]).strip() or "none")
+    else:
+        del element.attrib[name]
 
 
 def _references(element: Element) -> list[tuple[str, str]]:

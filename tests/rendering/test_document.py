@@ -312,6 +312,7 @@ def test_harmless_things_stay(body: str, kept: str) -> None:
     ("body", "gone"),
     [
         ("<use/><use href='#none'/>", "<use"),
+        ('<use id="a"/><use id="b" href="#a"/><rect width="9" height="9" fill="url(#b) red"/>', "url("),
         ('<g id="a"/><path id="a" d="M0 0H9"/><use href="#a"/>', '<path id="a"'),
         ('<style type="text/x-template">rect { fill: red }</style><rect width="9" height="9"/>', "red"),
         ('<g systemLanguage="fr"><rect width="9" height="9"/></g>', "<rect"),

@@ -32,7 +32,18 @@ def tokenizer(pairs: list[Pair]) -> PreTrainedTokenizerFast:
 
 
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
-    return tokenizer.tokenize(text)
+    """Of text in the middle of a drawing: before all text stands a space, for the sake of captions."""
+    space, sign, *rest = tokenizer.tokenize(f"={text}")
+    assert (space, sign) == ("Ġ", "=")
+    return rest
+
+
+def test_a_captions_first_word_is_the_word_as_it_stands_further_on(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    first, *others = tokenizer.tokenize("circle by a circle")
+    assert first == others[-1]
+    assert tokenizer.decode(tokenizer("circle by a circle")["input_ids"]) == "circle by a circle"
 
 
 @pytest.mark.parametrize("number", [0, 7, 10, 99, 100, 101, 112, 200, 231, 500, 900, 999])
@@ -74,8 +85,11 @@ def test_no_held_out_combination_is_learned(pairs: list[Pair]) -> None:
 
 def test_labels_are_the_caption_and_nothing_else() -> None:
     ids, labels = tensors([([1, 2, 3], [7, 8]), ([1], [9])], pad_id=0)
-    assert ids.tolist() == [[1, 2, 3, 7, 8], [1, 9, 0, 0, 0]]
-    assert labels.tolist() == [[-100, -100, 7, 8, -100], [9, -100, -100, -100, -100]]
+    assert ids[:, :5].tolist() == [[1, 2, 3, 7, 8], [1, 9, 0, 0, 0]]
+    assert labels[:, :5].tolist() == [[-100, -100, 7, 8, -100], [9, -100, -100, -100, -100]]
+    assert ids.shape == labels.shape == (2, 16)  # the width is rounded up
+    assert (ids[:, 5:] == 0).all()
+    assert (labels[:, 5:] == -100).all()
 
 
 def test_batches_hold_every_drawing_once_within_the_budget(

@@ -335,8 +335,8 @@ def _arc_parts(values: Sequence[float], exact: Point, here: Point, decimals: int
     end = _rounded(exact_end, decimals)
     if not values[3]:
         return [values]
-    radius = max(_arc_shape(values, (exact, exact_end), (here, end), decimals)[:2])
-    if radius <= _MAX_RADIUS_PER_CHORD * math.dist(here, end):
+    u, v, _ = _half_chord(here, (*values[:5], *end))
+    if 2 * math.hypot(u, v) * _MAX_RADIUS_PER_CHORD >= 1:
         return [values]
     if exact == exact_end:
         return []  # an arc from a point to itself is not drawn (SVG 1.1, F.6.2)

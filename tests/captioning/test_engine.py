@@ -320,4 +320,4 @@ def test_the_embedded_model_says_something() -> None:
     (caption,) = Engine.load("embedded", device="cpu").caption([FILE])
     assert isinstance(caption, Caption)
     assert caption.finish_reason == "stop"
-    assert len(caption.text.split()) > 2
+    assert len(caption.text.split()) > 1

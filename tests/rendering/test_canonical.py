@@ -115,6 +115,7 @@ DRAWINGS = {
     "large arcs with near ends": svg(
         '<path d="M52.3 20.03a30.1 30.1 0 1 0 2.1.2l-2 2z" fill="none" stroke="black"/>'
         '<path d="M50 45a5 5 0 1 1-.001 0z" fill="red"/>'
+        '<path d="M52 20a30.143 0.1 0 1 0 2.1.2l-2 2z" stroke="black"/>'
     ),
     "discs as paths": svg(
         '<path d="M30 20a10 10 0 1 0 0 20a10 10 0 1 0 0-20Z" '

@@ -10,9 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
-from captioning.base_models import BASE_MODELS, BaseModelSpec
+from captioning.base_models import BaseModelSpec
 from captioning.errors import AdapterError
+from captioning.folders import replacing
+from captioning.model_card import adapter_card, public_source
 from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION
 
@@ -33,6 +32,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
+CURVE_FILE = "curve.svg"  # the card shows it, where a run left one
 
 _PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
@@ -100,15 +100,15 @@ def write_adapter(folder: str | Path, peft_model: PeftModel, manifest: Manifest)
     name = peft_model.active_adapter
     tensors = get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False)
     config = peft_model.peft_config[name].to_dict() | {
-        "base_model_name_or_path": _public_source(manifest.base_model),
+        "base_model_name_or_path": public_source(manifest.base_model),
         "inference_mode": True,
     }
-    with _replacing(Path(folder)) as unfinished:
+    with replacing(Path(folder)) as unfinished:
         weights = save({key: tensor.contiguous() for key, tensor in tensors.items()}, {"format": "pt"})
         (unfinished / WEIGHTS_FILE).write_bytes(weights)  # save_file would let nobody else read the file
         _write_json(unfinished / CONFIG_FILE, config)
         _write_json(unfinished / MANIFEST_FILE, manifest.model_dump())
-        (unfinished / CARD_FILE).write_text(model_card(manifest), encoding="utf-8")
+        (unfinished / CARD_FILE).write_text(adapter_card(manifest), encoding="utf-8")
     return Path(folder)
 
 
@@ -116,9 +116,9 @@ def install_adapter(folder: str | Path, adapters_dir: str | Path) -> Path:
     """Copy an adapter folder to where a service looks for it, as `adapters_dir/<adapter id>`."""
     manifest = read_manifest(folder)
     target = Path(adapters_dir) / manifest.adapter_id
-    with _replacing(target) as unfinished:
-        for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE, CARD_FILE):
-            if (source := Path(folder) / name).exists():  # a card is nice to have
+    with replacing(target) as unfinished:
+        for name in (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE, CARD_FILE, CURVE_FILE):
+            if (source := Path(folder) / name).exists():  # card and curve are nice to have
                 shutil.copyfile(source, unfinished / name)
     return target
 
@@ -208,45 +208,6 @@ def read_weights(folder: str | Path) -> AdapterWeights:
     return AdapterWeights(config, tensors)
 
 
-def model_card(manifest: Manifest) -> str:
-    """The adapter's README.md, with the front matter that the Hugging Face hub reads."""
-    from huggingface_hub import ModelCardData
-
-    front_matter = ModelCardData(
-        base_model=_public_source(manifest.base_model),
-        language="en",
-        library_name="peft",
-        metrics=sorted(manifest.metrics) or None,
-        pipeline_tag="text-generation",
-        tags=["svg", "image-captioning", "lora"],
-    ).to_yaml()
-    scores = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(manifest.metrics.items()))
-    return f"""---
-{front_matter}
----
-
-# {manifest.adapter_id}
-
-Says in one sentence what an SVG drawing shows. A LoRA adapter of the base model
-`{manifest.base_model}`, trained {manifest.created}.
-
-    python -m captioning drawing.svg --model {manifest.base_model} --adapter FOLDER
-
-The prompt is version {manifest.prompt_version}, the canonical text of the drawing in it version
-{manifest.canonicalizer_version}: with other prompts the captions are worse than the scores below.
-
-| metric | value |
-|---|---|
-{scores}
-
-Corpus: `{manifest.corpus_fingerprint}`. Recipe, with its defaults:
-
-```json
-{json.dumps(manifest.recipe, indent=2, sort_keys=True, ensure_ascii=False)}
-```
-"""
-
-
 def _check_settings(path: Path, settings: dict[str, Any], defaults: dict[str, Any]) -> None:
     kind = settings.get("peft_type") if isinstance(settings, dict) else None
     if kind != "LORA":
@@ -258,18 +219,6 @@ def _check_settings(path: Path, settings: dict[str, Any], defaults: dict[str, An
             raise AdapterError(f"{path}: {name} = {value!r} is not supported. Retrain without it.")
 
 
-def _public_source(base_model: str) -> str:
-    """What others load the base model by, never where it lies on the machine that trained."""
-    if base_model == "embedded":
-        return "captioning/embedded"
-    return _hub_id(base_model) or base_model
-
-
-def _hub_id(base_model: str) -> str | None:
-    spec = BASE_MODELS.get(base_model)
-    return spec.source if spec and not spec.is_local else None
-
-
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=_sorted_set)
     path.write_text(text + "\n", encoding="utf-8")
@@ -279,16 +228,3 @@ def _sorted_set(value: object) -> list[str]:
     if isinstance(value, set):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` when the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as workplace:
-        unfinished = Path(workplace) / "new"
-        unfinished.mkdir()
-        yield unfinished
-        if folder.exists():
-            folder.rename(Path(workplace) / "old")
-        unfinished.rename(folder)

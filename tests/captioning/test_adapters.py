@@ -108,8 +108,10 @@ def test_a_failed_write_leaves_the_old_adapter(
 
 def test_an_adapter_is_installed_under_its_id(folder: Path, tmp_path: Path) -> None:
     change(folder / "manifest.json", adapter_id="icons-v1.2")
+    (folder / "curve.svg").write_text("<svg/>")
     target = install_adapter(folder, tmp_path / "served")
     assert target == tmp_path / "served" / "icons-v1.2"
+    assert (target / "curve.svg").read_text() == "<svg/>"
     assert find_adapters(tmp_path / "served") == {"icons-v1.2": target}
     (folder / "README.md").unlink()
     assert install_adapter(folder, tmp_path / "served") == target

@@ -48,7 +48,7 @@ class AdapterBank:
         slot = f"slot{next(self._numbers)}"  # peft takes no "." in a name, an adapter id may have one
         peft_model = self._make_slot(slot, weights.config)
         try:
-            _check_tensors(peft_model, slot, weights.tensors)
+            check_tensors(peft_model, slot, weights.tensors)
             set_peft_model_state_dict(peft_model, weights.tensors, adapter_name=slot)
         except BaseException:
             self.remove(slot)
@@ -94,7 +94,7 @@ class AdapterBank:
         return args, kwargs | {"adapter_names": self._row_slots}
 
 
-def _check_tensors(peft_model: PeftModel, slot: str, tensors: dict[str, Tensor]) -> None:
+def check_tensors(peft_model: PeftModel, slot: str, tensors: dict[str, Tensor]) -> None:
     """Refuse what peft lets pass: a tensor without a target would serve the base model, unnoticed."""
     from peft import get_peft_model_state_dict
 

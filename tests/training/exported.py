@@ -13,7 +13,9 @@ from captioning.base_models import load_model, resolve
 from tests.captioning.helpers import make_manifest
 
 
-def export(base_model: Path | str, folder: Path, adapter_id: str = "icons", **lora: Any) -> Path:
+def export(
+    base_model: Path | str, folder: Path, *, recipe: dict[str, Any] | None = None, **lora: Any
+) -> Path:
     """Write an adapter all of whose trained weights differ from their start; `lora` is peft's LoraConfig."""
     torch.manual_seed(0)
     settings: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
@@ -23,4 +25,4 @@ def export(base_model: Path | str, folder: Path, adapter_id: str = "icons", **lo
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.add_(0.05 * torch.randn_like(weight))
-    return write_adapter(folder, model, make_manifest(str(base_model), adapter_id))
+    return write_adapter(folder, model, make_manifest(str(base_model), recipe=recipe or {"lora": {"r": 4}}))

@@ -7,15 +7,13 @@ follows from seed and step number alone, so a resumed run, or another worker, ne
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -27,6 +25,7 @@ from rendering import SvgRejected
 from training.recipe import Recipe
 
 T = TypeVar("T")
+Tokens = Sequence[int]  # an array of C ints: a large corpus as lists would take gigabytes
 
 IGNORED = -100  # a label without loss
 _GROUPED_BATCHES = 64  # batches are sorted by length inside groups of this many, so that each stays random
@@ -39,14 +38,14 @@ class Example:
     """One sample as token ids: a prompt, and a completion for each of its references."""
 
     id: str
-    prompt: list[int]
-    completions: list[list[int]]
+    prompt: Tokens
+    completions: list[Tokens]
 
     def __post_init__(self) -> None:
         if not self.completions or not all(self.completions):
             raise CorpusError(f"sample '{self.id}' has a caption without tokens: there is nothing to learn")
 
-    def completion(self, epoch: int) -> list[int]:
+    def completion(self, epoch: int) -> Tokens:
         """The completion to learn in that epoch: the references take turns, the first one first."""
         return self.completions[epoch % len(self.completions)]
 
@@ -61,6 +60,11 @@ class Tokenized:
     examples: list[Example] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     long_references: int = 0  # left out of samples that keep another reference
+
+    def add(self, other: Tokenized) -> None:
+        self.examples += other.examples
+        self.dropped += other.dropped
+        self.long_references += other.long_references
 
 
 def tokenize(
@@ -84,30 +88,15 @@ def tokenize(
             result.dropped[f"more than {max_tokens} tokens"] += 1
             continue
         result.long_references += len(completions) - len(fitting)
-        result.examples.append(Example(sample.id, prompt, fitting))
+        result.examples.append(Example(sample.id, array("i", prompt), fitting))
     return result
 
 
-def _completion(tokenizer: PreTrainedTokenizerBase, sample: Sample, reference: str) -> list[int]:
+def _completion(tokenizer: PreTrainedTokenizerBase, sample: Sample, reference: str) -> Tokens:
     try:
-        return completion_ids(tokenizer, reference)
+        return array("i", completion_ids(tokenizer, reference))
     except CorpusError as error:
         raise CorpusError(f"sample '{sample.id}': {error}") from error
-
-
-def write_examples(path: Path, examples: Sequence[Example]) -> None:
-    ids = pa.list_(pa.int32())
-    columns = {
-        "id": pa.array([example.id for example in examples], pa.string()),
-        "prompt": pa.array([example.prompt for example in examples], ids),
-        "completions": pa.array([example.completions for example in examples], pa.list_(ids)),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-
-
-def read_examples(path: Path) -> list[Example]:
-    return [Example(**row) for row in pq.read_table(path).to_pylist()]
 
 
 @dataclass(frozen=True)
@@ -135,7 +124,7 @@ def collate(examples: Sequence[Example], epoch: int = 0) -> Batch:
     attention_mask = torch.zeros_like(input_ids)
     labels = torch.full((len(pairs), label_width), IGNORED)
     for row, (prompt, completion) in enumerate(pairs):
-        tokens = prompt + completion
+        tokens = [*prompt, *completion]
         input_ids[row, width - len(tokens) :] = torch.tensor(tokens)
         attention_mask[row, width - len(tokens) :] = 1
         labels[row, label_width - len(completion) :] = torch.tensor(completion)
@@ -189,12 +178,17 @@ class Schedule:
 
     def padding_share(self, epoch: int = 0) -> float:
         """Part of the tokens of an epoch's batches that are padding, in [0, 1)."""
+        used, padded = self.tokens(Step(epoch, self._batches(epoch)))
+        return 1 - used / padded
+
+    def tokens(self, step: Step) -> tuple[int, int]:
+        """Tokens of a step's samples, over all passes and workers: alone, and with their padding."""
         used = padded = 0
-        for indices in (batch for workers in self._batches(epoch) for batch in workers):
-            lengths = [self._examples[i].length(epoch) for i in indices]
+        for indices in (batch for workers in step.batches for batch in workers):
+            lengths = [self._examples[i].length(step.epoch) for i in indices]
             used += sum(lengths)
             padded += max(lengths) * len(lengths)
-        return 1 - used / padded
+        return used, padded
 
     def _batches_of_epoch(self, epoch: int) -> list[list[list[int]]]:
         rng = random.Random(f"{self._seed}/{epoch}")

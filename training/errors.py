@@ -1,4 +1,4 @@
-"""The error of a training run that could be started but did not end well."""
+"""The errors of a training run that could be started but did not end well."""
 
 from __future__ import annotations
 
@@ -9,3 +9,9 @@ class TrainingFailed(SvgCaptionError, RuntimeError):
     """The run ended without an adapter; the message says what was seen and what to try."""
 
     code = "training_failed"
+
+
+class TrainingInterrupted(SvgCaptionError, RuntimeError):
+    """Somebody asked the run to stop; it left a checkpoint from which it goes on."""
+
+    code = "training_interrupted"

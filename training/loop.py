@@ -8,23 +8,31 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from peft import PeftModel
+from transformers import PreTrainedModel
 
+from captioning.decoding import Row, decode
+from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import IGNORED, Batch, Example, Step, collate, schedule_of, validation_batches
 from training.model import Tensors, assign, checksum, copied, trainable
-from training.progress import Checkpoint, CheckpointStore, MetricsLog, Progress
-from training.recipe import Optimizer, Recipe
+from training.optimizer import build_optimizer, learning_rate
+from training.progress import MetricsLog, Progress
+from training.recipe import Recipe
+from training.throughput import Meter
+from training.watch import NON_FINITE_CAUSES, Watch, learned_nothing
 
-Status = Literal["completed", "stopped_early", "failed"]
+Status = Literal["completed", "stopped_early", "interrupted", "failed"]
+
+_MAX_CAPTION_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Outcome:
     progress: Progress
     total_steps: int
     diagnosis: str | None = None
+    losses: dict[str, float] = field(default_factory=dict)  # of each sample of the step that failed
 
 
 class Loop:
@@ -48,44 +57,55 @@ class Loop:
         *,
         train: Sequence[Example],
         validation: Sequence[Example],
-        store: CheckpointStore,
+        store: CheckpointFolder,
+        text_of: Callable[[Sequence[int]], str],
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self._recipe = recipe
         self._accelerator = accelerator
         self._train = train
         self._validation = validation
         self._store = store
+        self._text_of = text_of
+        self._stop_asked = stop_asked
         self._module = model
         self._weights = trainable(model)
         self._optimizer = build_optimizer(recipe.optimizer, self._weights)
         self._model: torch.nn.Module = accelerator.prepare(model)
         self._schedule = schedule_of(recipe, train)
+        self._meter = Meter(
+            cast(PreTrainedModel, model.get_base_model()), accelerator.device, accelerator.num_processes
+        )
+        self._watch = Watch()
         self.total_steps = self._schedule.total_steps(recipe.epochs, recipe.max_steps)
         self.progress = Progress()
         self._best: Tensors = {}
+        self._interrupted = False
 
     def run(self, log: MetricsLog | None = None) -> Outcome:
         log = log or MetricsLog(None)
         if self.progress.step == 0 and (diagnosis := self._validate(log)):
             return self._outcome("failed", diagnosis)
         while not self._finished:
-            if diagnosis := self._train_step(log):
-                return self._outcome("failed", diagnosis)
+            if failure := self._train_step(log):
+                return failure
             validate = self._finished or self._due(self._recipe.validation.every_steps)
             if validate and (diagnosis := self._validate(log)):  # a gain here may prolong the run
                 return self._outcome("failed", diagnosis)
-            if self._finished or self._due(self._recipe.checkpoints.every_steps):
-                self._store.save(self._checkpoint().write, self.progress)
-        if diagnosis := self._ranks_differ():
-            return self._outcome("failed", diagnosis)
-        return self._outcome("stopped_early" if self.progress.step < self.total_steps else "completed")
+            save = self._finished or self._interrupted or self._due(self._recipe.checkpoints.every_steps)
+            if save and (diagnosis := self._save()):
+                return self._outcome("failed", diagnosis)
+            if self._interrupted:
+                return self._outcome("interrupted")
+        return self._end()
 
     def resume(self) -> None:
-        """Go on from the latest checkpoint, if there is one."""
-        with self._store.latest() as folder:
-            if folder is None:
-                return
-            checkpoint = Checkpoint.read(folder, self._accelerator.device)
+        """Go on from the newest whole checkpoint, if there is one."""
+        found = [self._store.latest() if self._accelerator.is_main_process else None]
+        folder = broadcast_object_list(found)[0]
+        if folder is None:
+            return
+        checkpoint = Checkpoint.read(folder, self._accelerator.device)
         assign(self._module, checkpoint.adapter)
         self._optimizer.load_state_dict(checkpoint.optimizer)
         self.progress, self._best = checkpoint.progress, checkpoint.best
@@ -106,6 +126,22 @@ class Loop:
         loss_sum, tokens = self._accelerator.reduce(sums, "sum").tolist()
         return float(loss_sum / tokens)
 
+    def captions(self, number: int) -> list[dict[str, str]]:
+        """What the model writes to samples spread over the validation split, beside their references."""
+        shown = self._validation[:: max(1, len(self._validation) // number)][:number]
+        rows = [Row(list(example.prompt), _MAX_CAPTION_TOKENS) for example in shown]
+        ends = frozenset(example.completion(0)[-1] for example in shown)
+        module = cast(PreTrainedModel, self._accelerator.unwrap_model(self._model).eval())
+        decode(module, rows, stop_ids=ends, pad_id=0, route=lambda slots: None)
+        return [
+            {
+                "id": example.id,
+                "caption": self._text_of(row.written),
+                "reference": self._text_of(example.completion(0)),
+            }
+            for example, row in zip(shown, rows, strict=True)
+        ]
+
     def backward(self, step: Step) -> float:
         """Gradients of one optimizer step; returns this worker's part of the summed token losses."""
         self._model.train()
@@ -122,30 +158,35 @@ class Loop:
             loss_sum += float(loss.detach())
         return loss_sum
 
-    def _train_step(self, log: MetricsLog) -> str | None:
-        """One optimizer step, or the reason why it was not made."""
-        start = time.monotonic()
+    def _train_step(self, log: MetricsLog) -> Outcome | None:
+        """One optimizer step, or how the run ends without it."""
+        self._meter.start()
         step = self._schedule.step(self.progress.step)
         loss_sum = self.backward(step)
         norm = self._accelerator.clip_grad_norm_(self._weights.values(), self._recipe.optimizer.max_grad_norm)
         # One NaN anywhere makes both sums NaN everywhere: all workers see the same and stop together.
-        parts = torch.tensor([loss_sum, float(norm)], dtype=torch.float64, device=self._accelerator.device)
-        loss_sum, norm_sum = self._accelerator.reduce(parts, "sum").tolist()
-        tokens = self._schedule.label_tokens(step)
-        loss, grad_norm = loss_sum / tokens, norm_sum / self._accelerator.num_processes
-        if diagnosis := diagnose(loss, grad_norm):
-            ids = [self._train[i].id for batches in step.batches for batch in batches for i in batch]
-            return f"step {self.progress.step + 1}, samples {_listed(ids)}: {diagnosis}"
+        parts = torch.tensor([loss_sum, float(norm), self._stop_asked()], dtype=torch.float64)
+        loss_sum, norm_sum, stops = self._accelerator.reduce(
+            parts.to(self._accelerator.device), "sum"
+        ).tolist()
+        self._interrupted = stops > 0
+        label_tokens = self._schedule.label_tokens(step)
+        loss, grad_norm = loss_sum / label_tokens, norm_sum / self._accelerator.num_processes
+        unused = [name for name, weight in self._weights.items() if weight.grad is None]
+        if diagnosis := self._watch.diagnose(loss, grad_norm, unused):
+            return self._failed_step(step, diagnosis)
         rate = learning_rate(self._recipe.optimizer, self.progress.step, self.total_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.progress.step += 1
-        seconds = round(time.monotonic() - start, 4)
+        tokens, padded_tokens = self._schedule.tokens(step)
+        samples = self._recipe.samples_per_step
+        throughput = self._meter.stop(tokens, padded_tokens, label_tokens, samples)
         log.write(
             "step", self.progress.step, epoch=step.epoch, loss=loss, grad_norm=grad_norm,
-            learning_rate=rate, tokens=tokens, seconds=seconds,
+            learning_rate=rate, label_tokens=label_tokens, tokens=tokens, **throughput.rounded(),
         )  # fmt: skip
         return None
 
@@ -153,13 +194,30 @@ class Loop:
         start = time.monotonic()
         loss = self.validation_loss()
         if not math.isfinite(loss):
-            return f"step {self.progress.step}: the validation loss is {loss}. {_NON_FINITE_CAUSES}"
+            return f"step {self.progress.step}: the validation loss is {loss}. {NON_FINITE_CAUSES}"
         stopping = self._recipe.early_stopping
         if self.progress.observe(loss, stopping.min_delta if stopping else 0.0):
             self._best = copied(self._weights)
         seconds = round(time.monotonic() - start, 4)
         log.write("validation", self.progress.step, loss=loss, best=self.progress.best_loss, seconds=seconds)
+        number = self._recipe.validation.captions
+        if number and self._accelerator.is_main_process:  # the others wait where all meet next
+            log.write("captions", self.progress.step, captions=self.captions(number))
         return None
+
+    def _save(self) -> str | None:
+        """Write a checkpoint on the main worker; all workers hear when it failed, and why."""
+        problem = None
+        if self._accelerator.is_main_process:
+            try:
+                self._store.save(self._checkpoint())
+            except OSError as error:
+                problem = (
+                    f"step {self.progress.step}: the checkpoint could not be written ({error}). Mend that, "
+                    "then give the same command again: the run goes on from the checkpoint before."
+                )
+        heard: list[str | None] = broadcast_object_list([problem])
+        return heard[0]
 
     def _due(self, every_steps: int) -> bool:
         return self.progress.step % every_steps == 0
@@ -173,6 +231,29 @@ class Loop:
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self.progress, copied(self._weights), self._best, self._optimizer.state_dict())
 
+    def _failed_step(self, step: Step, diagnosis: str) -> Outcome:
+        indices = [i for batches in step.batches for batch in batches for i in batch]
+        ids = [self._train[i].id for i in indices]
+        losses = {self._train[i].id: self._sample_loss(i, step.epoch) for i in indices}
+        words = f"step {self.progress.step + 1}, samples {_listed(ids)}: {diagnosis}"
+        return self._outcome("failed", words, losses)
+
+    @torch.no_grad()
+    def _sample_loss(self, index: int, epoch: int) -> float:
+        """Nats per token of one sample alone, with the weights as they are."""
+        module = self._accelerator.unwrap_model(self._model).eval()
+        batch = collate([self._train[index]], epoch).to(self._accelerator.device)
+        return float(completion_loss(module, batch)) / batch.label_tokens
+
+    def _end(self) -> Outcome:
+        progress = self.progress
+        if diagnosis := self._ranks_differ():
+            return self._outcome("failed", diagnosis)
+        if progress.best_step == 0:
+            words = learned_nothing(progress.first_loss, progress.last_loss, progress.step)
+            return self._outcome("failed", words)
+        return self._outcome("stopped_early" if progress.step < self.total_steps else "completed")
+
     def _ranks_differ(self) -> str | None:
         checksums = gather_object([checksum(self._weights)])
         if len(set(checksums)) == 1:
@@ -182,8 +263,10 @@ class Loop:
             "averaged. The result would be one worker's part of the data; nothing was exported."
         )
 
-    def _outcome(self, status: Status, diagnosis: str | None = None) -> Outcome:
-        return Outcome(status, self.progress, self.total_steps, diagnosis)
+    def _outcome(
+        self, status: Status, diagnosis: str | None = None, losses: dict[str, float] | None = None
+    ) -> Outcome:
+        return Outcome(status, self.progress, self.total_steps, diagnosis, losses or {})
 
 
 def completion_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -198,47 +281,6 @@ def completion_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     return F.cross_entropy(
         logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
-
-
-def build_optimizer(settings: Optimizer, weights: Tensors) -> torch.optim.Optimizer:
-    if settings.name == "adamw":
-        return torch.optim.AdamW(
-            weights.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-    from bitsandbytes.optim import PagedAdamW8bit
-
-    optimizer: torch.optim.Optimizer = PagedAdamW8bit(
-        list(weights.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    return optimizer
-
-
-def learning_rate(settings: Optimizer, step: int, total_steps: int) -> float:
-    """Of the step with that index from 0: linear warm-up, then down to 0 at `total_steps`."""
-    warmup = round(settings.warmup_ratio * total_steps)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, total_steps - warmup)
-    factor = {"cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done, "constant": 1.0}
-    return settings.learning_rate * factor[settings.schedule]
-
-
-_NON_FINITE_CAUSES = (
-    "Likely causes: a learning rate that is too high; float16 somewhere (use precision=bf16); an attention "
-    "kernel that does not fit the model (Gemma 2 needs eager); damaged base weights or failing hardware."
-)
-
-
-def diagnose(loss: float, grad_norm: float) -> str | None:
-    """What is wrong with a step, in words, or None. Called before the optimizer may spoil the weights."""
-    seen = f"the training loss is {loss} and the gradient norm {grad_norm}."
-    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        return f"{seen} {_NON_FINITE_CAUSES}"
-    if loss == 0.0:
-        return f"{seen} Likely causes: every label is masked, or the base model's weights are all zero."
-    if grad_norm == 0.0:
-        return f"{seen} No adapter weight receives a gradient: check lora.target_modules."
-    return None
 
 
 def _seed(*numbers: int) -> int:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from captioning.base_models import BaseModelSpec, load_tokenizer, resolve, weight_fingerprint
-from captioning.corpus import corpus_fingerprint, read_corpus
+from captioning.corpus import corpus_fingerprint
 from captioning.errors import ConfigError, CorpusError
 from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION
+from training import tokens, tracking
 from training.corpora.build import write_scenes
-from training.data import Tokenized, schedule_of, tokenize
+from training.data import Tokenized, schedule_of
 from training.recipe import Corpus, Recipe
 
 Split = Literal["train", "validation"]
+
+TOKENS_DIR = ".tokens"  # among the runs; may be deleted when no run is going
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Checked:
     spec: BaseModelSpec
     train: Tokenized
     validation: Tokenized
+    train_tokens: Path  # where they are kept
+    validation_tokens: Path
     identity: dict[str, str]  # what a run that goes on must share with its beginning
     padding_share: float  # of the tokens in the first epoch's batches
     total_steps: int
@@ -46,8 +51,8 @@ class Checked:
         return {"train": _report(self.train), "validation": _report(self.validation)}
 
 
-def check(recipe: Recipe, folder: Path) -> Checked:
-    """The recipe with all that it needs. Generated corpora are written to `folder`.
+def check(recipe: Recipe, folder: Path, tokens_dir: Path) -> Checked:
+    """The recipe with all that it needs. Generated corpora go to `folder`, token ids to `tokens_dir`.
 
     Raises:
         ConfigError: the base model is not there, or something that the recipe wants cannot be had.
@@ -55,31 +60,39 @@ def check(recipe: Recipe, folder: Path) -> Checked:
     """
     _check_supported(recipe)
     spec = resolve(recipe.model)
-    tokenizer = load_tokenizer(spec)
-    limits = [limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit]
+    limit = min((limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit), default=None)
     train_file = corpus_file(recipe.corpus, "train", folder)
     validation_file = corpus_file(recipe.corpus, "validation", folder)
-    train, validation = (
-        _tokenized(path, tokenize(read_corpus(path), tokenizer, min(limits, default=None)))
-        for path in (train_file, validation_file)
-    )
+    train, train_tokens = _tokenized(train_file, spec, limit, tokens_dir)
+    validation, validation_tokens = _tokenized(validation_file, spec, limit, tokens_dir)
     schedule = schedule_of(recipe, train.examples)
     identity = {
         "recipe": recipe.hash,
         "training corpus": corpus_fingerprint(train_file),
         "validation corpus": corpus_fingerprint(validation_file),
         "base model": weight_fingerprint(spec),
+        "tokenizer": tokens.fingerprint(load_tokenizer(spec)),
         "prompt version": PROMPT_VERSION,
         "canonicalizer version": CANONICALIZER_VERSION,
     }
     steps = schedule.total_steps(recipe.epochs, recipe.max_steps)
-    return Checked(recipe, spec, train, validation, identity, schedule.padding_share(), steps)
+    return Checked(
+        recipe,
+        spec,
+        train,
+        validation,
+        train_tokens,
+        validation_tokens,
+        identity,
+        schedule.padding_share(),
+        steps,
+    )
 
 
-def dry_run(recipe: Recipe) -> Checked:
-    """`check` that leaves nothing behind."""
+def dry_run(recipe: Recipe, tokens_dir: Path | None = None) -> Checked:
+    """`check` that leaves nothing behind, but for token ids where `tokens_dir` says."""
     with tempfile.TemporaryDirectory() as folder:
-        return check(recipe, Path(folder))
+        return check(recipe, Path(folder), tokens_dir or Path(folder) / TOKENS_DIR)
 
 
 def corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
@@ -95,6 +108,7 @@ def corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
 
 
 def _check_supported(recipe: Recipe) -> None:
+    tracking.check_installed(recipe.tracking)
     if recipe.deepspeed:
         raise ConfigError(
             "this version trains without DeepSpeed: give deepspeed=null. The gradients are the same, and "
@@ -102,11 +116,14 @@ def _check_supported(recipe: Recipe) -> None:
         )
 
 
-def _tokenized(path: Path, split: Tokenized) -> Tokenized:
+def _tokenized(
+    corpus: Path, spec: BaseModelSpec, max_tokens: int | None, tokens_dir: Path
+) -> tuple[Tokenized, Path]:
+    split, path = tokens.cached(corpus, spec, max_tokens, tokens_dir)
     if not split.examples:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in split.dropped.items())
-        raise CorpusError(f"{path}: no sample can be used ({reasons or 'the file is empty'})")
-    return split
+        raise CorpusError(f"{corpus}: no sample can be used ({reasons or 'the file is empty'})")
+    return split, path
 
 
 def _report(split: Tokenized) -> SplitReport:

@@ -1,30 +1,20 @@
-"""Where a run stands: the step, the validation losses that matter, and its checkpoint folder.
-
-A checkpoint is resumable state, never an adapter. There is no scheduler, sampler or random state in
-it: learning rate, batches and dropout all follow from seed and step number.
-"""
+"""Where a run stands: the step, the validation losses that matter, and the log of its metrics."""
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+_log = logging.getLogger(__name__)
 
-from training.model import Tensors
-
-_PROGRESS, _ADAPTER, _BEST, _OPTIMIZER = (
-    "progress.json",
-    "adapter.safetensors",
-    "best.safetensors",
-    "optimizer.pt",
-)
+Sink = Callable[[str, int, Mapping[str, Any]], None]  # event, step, values
 
 
 @dataclass
@@ -56,53 +46,49 @@ class Progress:
         return self.step - self.reference_step
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    progress: Progress
-    adapter: Tensors
-    best: Tensors  # in every checkpoint, so that keeping the last ones keeps the best adapter
-    optimizer: dict[str, Any]
-
-    def write(self, folder: Path) -> None:
-        save_file(self.adapter, folder / _ADAPTER)
-        save_file(self.best, folder / _BEST)
-        torch.save(self.optimizer, folder / _OPTIMIZER)
-        (folder / _PROGRESS).write_text(json.dumps(asdict(self.progress), indent=1), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path, device: torch.device) -> Self:
-        progress = Progress(**json.loads((folder / _PROGRESS).read_text(encoding="utf-8")))
-        optimizer = torch.load(folder / _OPTIMIZER, map_location=device, weights_only=True)
-        return cls(progress, load_file(folder / _ADAPTER), load_file(folder / _BEST), optimizer)
-
-
-def read_best(folder: Path) -> Tensors:
-    return load_file(folder / _BEST)
-
-
-class CheckpointStore(Protocol):
-    """Where checkpoints go. All workers call `save` at the same steps; one of them writes."""
-
-    def latest(self) -> AbstractContextManager[Path | None]: ...
-
-    def save(self, write: Callable[[Path], None], progress: Progress) -> None: ...
-
-
 class MetricsLog:
-    """One JSON object per line, written by one worker. A resumed run drops the lines it will write again."""
+    """One JSON object per line, written by one worker. A resumed run drops the lines it will write again.
 
-    def __init__(self, path: Path | None, *, resumed_at: int = 0) -> None:
+    A full disk does not end a run here (its next checkpoint does, in an orderly way): lines that could
+    not be written are written with the next one.
+    """
+
+    def __init__(self, path: Path | None, *, resumed_at: int = 0, sink: Sink | None = None) -> None:
         self._path = path
+        self._sink = sink
+        self._waiting = b""
         if path and path.exists():
             kept = [
                 line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resumed_at
             ]
-            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            shortened = path.with_suffix(".partial")
+            shortened.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            shortened.rename(path)
 
     def write(self, event: str, step: int, **values: Any) -> None:
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+        if self._path is None:
+            return
+        line = json.dumps({"event": event, "step": step, **values}, ensure_ascii=False) + "\n"
+        self._waiting += line.encode()
+        try:
+            _append(self._path, self._waiting)
+            self._waiting = b""
+        except OSError as error:
+            _log.warning("%s could not be written: %s", self._path, error)
+        if self._sink:
+            self._sink(event, step, values)
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """All of it or nothing."""
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            if file.write(lines) < len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _step(line: str) -> float:

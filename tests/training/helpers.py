@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from accelerate.state import AcceleratorState
 from captioning.base_models import load_tokenizer, resolve
 from captioning.corpus import Sample, write_corpus
 from training import model
+from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import Example, tokenize
 from training.loop import Loop
-from training.progress import CheckpointStore, Progress
 from training.recipe import Recipe
-from training.worker import make_accelerator
+from training.worker import make_accelerator, text_of
 
 _SHAPES = {
     "circle": '<circle cx="{x}" cy="50" r="20" fill="{colour}"/>',
@@ -70,11 +68,17 @@ def exact(**changes: Any) -> dict[str, Any]:
     return {"quantization": None, "precision": "fp32", "lora": {"dropout": 0.0}} | changes
 
 
-def loop_for(recipe: Recipe, train: list[Example], validation: list[Example], store: CheckpointStore) -> Loop:
+def loop_for(
+    recipe: Recipe, train: list[Example], validation: list[Example], store: CheckpointFolder, **options: Any
+) -> Loop:
     """A loop of one worker in this process."""
     accelerator = fresh_accelerator(recipe)
     built = model.build(recipe, resolve(recipe.model), accelerator.device)
-    return Loop(recipe, built, accelerator, train=train, validation=validation, store=store)
+    tokenizer = load_tokenizer(resolve(recipe.model))
+    return Loop(
+        recipe, built, accelerator, train=train, validation=validation, store=store,
+        text_of=partial(text_of, tokenizer), **options,
+    )  # fmt: skip
 
 
 def fresh_accelerator(recipe: Recipe) -> Accelerator:
@@ -86,21 +90,14 @@ class Interrupted(Exception):
     """Stands for a worker that is killed."""
 
 
-class FolderStore:
-    """Checkpoints in a folder; can be told to fail like a killed worker after the one of a step."""
+class DyingStore(CheckpointFolder):
+    """Fails like a killed worker after the checkpoint of a step."""
 
-    def __init__(self, folder: Path, *, die_after_step: int | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, die_after_step: int) -> None:
+        super().__init__(folder, keep=9)
         self._die_after_step = die_after_step
 
-    @contextmanager
-    def latest(self) -> Iterator[Path | None]:
-        yield max(self._folder.glob("*"), default=None)
-
-    def save(self, write: Callable[[Path], None], progress: Progress) -> None:
-        folder = self._folder / f"{progress.step:06d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write(folder)
-        if progress.step == self._die_after_step:
+    def save(self, checkpoint: Checkpoint) -> None:
+        super().save(checkpoint)
+        if checkpoint.progress.step == self._die_after_step:
             raise Interrupted

@@ -16,11 +16,10 @@ from training.data import (
     IGNORED,
     Example,
     Schedule,
+    Step,
     collate,
-    read_examples,
     tokenize,
     validation_batches,
-    write_examples,
 )
 
 
@@ -54,7 +53,7 @@ def test_samples_that_do_not_fit_are_dropped_and_counted_never_cut(tiny_llama: P
         limit,
     )
     assert [example.id for example in found.examples] == [sample.id]
-    assert tokenizer.decode(found.examples[0].completions[0][:-1]) == "Two words"
+    assert tokenizer.decode(list(found.examples[0].completions[0][:-1])) == "Two words"
     assert found.long_references == 1
     assert found.dropped == Counter({f"more than {limit} tokens": 1, "SVG refused: not_svg": 1})
 
@@ -71,12 +70,6 @@ def test_a_caption_without_tokens_is_refused(tiny_llama: Path) -> None:
 def test_references_take_turns() -> None:
     example = Example("a", [1], [[2], [3], [4]])
     assert [example.completion(epoch) for epoch in range(4)] == [[2], [3], [4], [2]]
-
-
-def test_examples_survive_the_file(tiny_llama: Path, tmp_path: Path) -> None:
-    written = examples(tiny_llama, 3)
-    write_examples(tmp_path / "tokens" / "train.parquet", written)
-    assert read_examples(tmp_path / "tokens" / "train.parquet") == written
 
 
 def _schedule(workers: int = 2, seed: int = 0, number: int = 103) -> tuple[Schedule, list[Example]]:
@@ -109,6 +102,14 @@ def test_the_schedule_follows_from_seed_and_step_alone() -> None:
 def test_batches_are_of_like_length() -> None:
     schedule, _ = _schedule(number=640)
     assert schedule.padding_share() < 0.1
+
+
+def test_the_tokens_of_a_step_are_counted_with_and_without_padding() -> None:
+    made = [Example(str(i), [1] * length, [[2, 3]]) for i, length in enumerate((3, 8, 5, 6))]
+    schedule = Schedule(made, batch_size=2, accumulation=1, workers=2, seed=0)
+    step = Step(0, [[[0, 1], [2, 3]]])
+    assert schedule.tokens(step) == (5 + 10 + 7 + 8, 2 * 10 + 2 * 8)
+    assert schedule.label_tokens(step) == 8
 
 
 def test_too_few_samples_for_a_step_are_refused() -> None:

@@ -14,10 +14,15 @@ from transformers import AutoModelForCausalLM
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Attention
 
 from captioning.base_models import resolve
-from tests.training.helpers import FolderStore, Interrupted, exact, examples, loop_for, recipe_for
+from captioning.engine import Engine, GenerationRequest
+from captioning.pipeline import prepare
+from captioning.prompt import clean_caption
+from tests.training.helpers import DyingStore, Interrupted, exact, examples, loop_for, recipe_for, samples
 from training import model
+from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import Step, collate
-from training.loop import Loop, completion_loss, diagnose, learning_rate
+from training.loop import Loop, completion_loss
+from training.optimizer import learning_rate
 from training.progress import MetricsLog, Progress
 from training.recipe import Optimizer, Recipe
 
@@ -33,7 +38,7 @@ def _one_accelerator_per_test() -> Iterator[None]:
 def _loop(folder: Path, store: Path, **changes: Any) -> Loop:
     recipe = recipe_for(folder, **changes)
     splits = examples(folder, 16, seed=1), examples(folder, 7, seed=2)
-    return loop_for(recipe, *splits, FolderStore(store))
+    return loop_for(recipe, *splits, CheckpointFolder(store, keep=9))
 
 
 def _gradients(loop: Loop, step: Step) -> dict[str, torch.Tensor]:
@@ -51,7 +56,7 @@ def test_padding_and_the_short_head_do_not_change_the_loss(tiny_llama: Path) -> 
     batch = collate(split)
     expected = 0.0
     for example in split:
-        ids = torch.tensor([example.prompt + example.completion(0)])
+        ids = torch.tensor([[*example.prompt, *example.completion(0)]])
         labels = ids.clone()
         labels[0, : len(example.prompt)] = -100
         loss = reference(input_ids=ids, labels=labels).loss
@@ -116,7 +121,7 @@ def test_a_resumed_run_repeats_the_undisturbed_one_to_the_last_bit(tiny_llama: P
     expected = whole.run(MetricsLog(tmp_path / "whole.jsonl"))
 
     broken = _loop(tiny_llama, tmp_path / "broken", **settings)
-    broken._store = FolderStore(tmp_path / "broken", die_after_step=3)
+    broken._store = DyingStore(tmp_path / "broken", die_after_step=3)
     with pytest.raises(Interrupted):
         broken.run(MetricsLog(tmp_path / "broken.jsonl"))
     with (tmp_path / "broken.jsonl").open("a") as log:
@@ -134,18 +139,17 @@ def test_a_resumed_run_repeats_the_undisturbed_one_to_the_last_bit(tiny_llama: P
 
 def _losses(path: Path) -> list[tuple[str, int, float]]:
     events = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(event["event"], event["step"], event["loss"]) for event in events]
+    return [(event["event"], event["step"], event["loss"]) for event in events if "loss" in event]
 
 
-def test_a_run_that_learns_nothing_stops_after_its_patience_and_not_again_when_resumed(
+def test_a_run_that_gains_too_little_stops_after_its_patience_and_not_again_when_resumed(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {
         "epochs": 20,
         "batch_size": 4,
-        "optimizer": {"learning_rate": 1e-12},
         "validation": {"every_steps": 4},
-        "early_stopping": {"patience_steps": 6},
+        "early_stopping": {"patience_steps": 6, "min_delta": 9.0},
     }
     outcome = _loop(tiny_llama, tmp_path, **settings).run()
     assert (outcome.status, outcome.progress.step) == ("stopped_early", 6)
@@ -175,6 +179,90 @@ def test_a_run_that_explodes_is_stopped_before_its_weights_are_spoiled(
     assert "learning rate that is too high" in outcome.diagnosis
     assert all(weight.isfinite().all() for weight in model.trainable(loop._module).values())
 
+    assert set(outcome.losses) == {f"1-{index}" for index in range(16)} & set(outcome.losses)
+    assert len(outcome.losses) == 4
+    assert not all(math.isfinite(loss) for loss in outcome.losses.values())
+
+
+def test_a_run_that_never_improves_has_no_adapter_to_show(tiny_llama: Path, tmp_path: Path) -> None:
+    loop = _loop(
+        tiny_llama, tmp_path, batch_size=4, optimizer={"learning_rate": 1e-30}, validation={"every_steps": 1}
+    )
+    outcome = loop.run()
+    assert outcome.status == "failed"
+    assert "never fell below" in (outcome.diagnosis or "")
+
+
+def test_asked_to_stop_a_run_leaves_a_checkpoint_and_goes_on_from_it(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 4}
+    whole = _loop(tiny_llama, tmp_path / "whole", **settings)
+    expected = whole.run(MetricsLog(tmp_path / "whole.jsonl"))
+
+    stopped = _loop(tiny_llama, tmp_path / "stopped", **settings)
+    stopped._stop_asked = lambda: stopped.progress.step == 2
+    outcome = stopped.run(MetricsLog(tmp_path / "stopped.jsonl"))
+    assert (outcome.status, outcome.progress.step) == ("interrupted", 3)
+    resumed = _loop(tiny_llama, tmp_path / "stopped", **settings)
+    resumed.resume()
+    assert resumed.run(MetricsLog(tmp_path / "stopped.jsonl", resumed_at=3)) == expected
+    assert _losses(tmp_path / "stopped.jsonl") == _losses(tmp_path / "whole.jsonl")
+
+
+def test_a_damaged_checkpoint_costs_only_its_steps(tiny_llama: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 4, "checkpoints": {"every_steps": 2}}
+    whole = _loop(tiny_llama, tmp_path, **settings)
+    expected = whole.run()
+    for step in (6, 8):
+        (tmp_path / f"checkpoint-{step:06d}" / "optimizer.pt").write_bytes(b"nothing")
+    again = _loop(tiny_llama, tmp_path, **settings)
+    again.resume()
+    assert again.progress.step == 4
+    assert again.run() == expected
+    assert model.checksum(model.trainable(again._module)) == model.checksum(model.trainable(whole._module))
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_in_words(tiny_llama: Path, tmp_path: Path) -> None:
+    class FullDisk(CheckpointFolder):
+        def save(self, checkpoint: Checkpoint) -> None:
+            raise OSError(28, "No space left on device", str(tmp_path))
+
+    loop = _loop(tiny_llama, tmp_path, batch_size=4, checkpoints={"every_steps": 2})
+    loop._store = FullDisk(tmp_path, keep=1)
+    outcome = loop.run()
+    assert (outcome.status, outcome.progress.step) == ("failed", 2)
+    assert "step 2: the checkpoint could not be written" in (outcome.diagnosis or "")
+    assert "No space left on device" in (outcome.diagnosis or "")
+
+
+def test_the_log_shows_captions_and_how_fast_it_goes(tiny_llama: Path, tmp_path: Path) -> None:
+    loop = _loop(tiny_llama, tmp_path, batch_size=4, validation={"every_steps": 100, "captions": 3})
+    loop.run(MetricsLog(tmp_path / "metrics.jsonl"))
+    events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    shown = [event["captions"] for event in events if event["event"] == "captions"]
+    references = {sample.id: sample.references[0] for sample in samples(7, seed=2)}
+    assert len(shown) == 2  # before the first step and after the last
+    for captions in shown:
+        assert [caption["id"] for caption in captions] == ["2-0", "2-2", "2-4"]
+        assert all(references[caption["id"]] == caption["reference"] for caption in captions)
+    assert shown[0] != shown[1]
+    steps = [event for event in events if event["event"] == "step"]
+    assert sum(event["tokens"] for event in steps) == sum(
+        example.length(0) for example in examples(tiny_llama, 16, seed=1)
+    )
+    assert all(0 <= event["padding_share"] < 1 and event["tokens_per_s"] > 0 for event in steps)
+
+
+def test_captions_are_those_that_the_engine_writes(tiny_llama: Path, tmp_path: Path) -> None:
+    loop = _loop(tiny_llama, tmp_path, **exact())
+    engine = Engine.load(str(tiny_llama), dtype="float32")
+    shown = {caption["id"]: caption["caption"] for caption in loop.captions(7)}
+    for sample in samples(7, seed=2):
+        prompt = prepare(sample.svg, engine.tokenizer).prompt_ids
+        [generation] = engine.generate([GenerationRequest(prompt)])
+        assert clean_caption(shown[sample.id]) == generation.text
+
 
 def test_gemma_2_is_trained_with_its_own_attention(tiny_gemma2: Path, tmp_path: Path) -> None:
     loop = _loop(tiny_gemma2, tmp_path, activation_checkpointing=True)
@@ -187,24 +275,6 @@ def test_gemma_2_is_trained_with_its_own_attention(tiny_gemma2: Path, tmp_path: 
         if isinstance(layer, Gemma2Attention):
             layer.attn_logit_softcapping = 0.1
     assert abs(loop.validation_loss() - capped) > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("loss", "norm", "words"),
-    [
-        (math.nan, 1.0, "precision=bf16"),
-        (1.0, math.inf, "precision=bf16"),
-        (0.0, math.nan, "precision=bf16"),
-        (0.0, 1.0, "every label is masked"),
-        (1.0, 0.0, "target_modules"),
-    ],
-)
-def test_what_is_wrong_with_a_step_is_said(loss: float, norm: float, words: str) -> None:
-    assert words in (diagnose(loss, norm) or "")
-
-
-def test_an_ordinary_step_has_no_diagnosis() -> None:
-    assert diagnose(2.3, 0.7) is None
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

@@ -15,3 +15,9 @@ class TrainingInterrupted(SvgCaptionError, RuntimeError):
     """Somebody asked the run to stop; it left a checkpoint from which it goes on."""
 
     code = "training_interrupted"
+
+
+class PushFailed(SvgCaptionError, RuntimeError):
+    """A hub refused an upload, or was not reached."""
+
+    code = "push_failed"

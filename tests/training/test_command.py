@@ -48,12 +48,12 @@ def test_plan_answers_in_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert {"base_weights", "activations", "total"} <= planned["memory_gib"].keys()
 
 
-def test_a_dry_run_checks_the_corpus_and_leaves_nothing_behind(
+def test_a_dry_run_checks_the_corpus_and_leaves_only_token_ids(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = write_splits(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.iterdir())
+    before = {*tmp_path.iterdir(), tmp_path / "runs"}
     words = ["test3-multi-gpu", f"model={tiny_llama}", f"corpus.train={files['train']}"]
     words += [f"corpus.validation={files['validation']}", "max_tokens=180", "--dry-run", "--json"]
     assert run(words, monkeypatch) == 0
@@ -63,7 +63,8 @@ def test_a_dry_run_checks_the_corpus_and_leaves_nothing_behind(
     assert train["longest_tokens"] <= 180
     assert checked["total_steps"] == 3 * (train["samples"] // 8)
     assert checked["recipe"]["lora"]["r"] == 16
-    assert sorted(tmp_path.iterdir()) == before
+    assert {*tmp_path.iterdir()} == before
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".tokens"]
 
 
 def test_generated_scenes_need_no_file(

@@ -18,7 +18,7 @@ NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 # No coordinate of a drawing is larger; beyond it cairo's fixed-point arithmetic loops or wraps.
 MAX_COORDINATE = 1e7
 
-_SEPARATORS = " \t\r\n\f,"
+SEPARATORS = " \t\r\n\f,"
 _UNITS = {
     "": 1.0,
     "px": 1.0,
@@ -80,7 +80,7 @@ def numbers(text: str, limit: int = 10_000) -> list[float]:
 
 
 def skip_separators(text: str, position: int) -> int:
-    while position < len(text) and text[position] in _SEPARATORS:
+    while position < len(text) and text[position] in SEPARATORS:
         position += 1
     return position
 
@@ -174,8 +174,9 @@ def _rotation(angle: float) -> Matrix:
 def short(value: float, decimals: int = 0) -> str:
     """A number in its shortest decimal form: `0.50` is `.5`, `-0` is `0`."""
     text = f"{value:.{decimals}f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
+    if not decimals:
+        return "0" if text == "-0" else text
+    text = text.rstrip("0").rstrip(".")
     if text in ("-0", "", "-"):
         return "0"
     if text.startswith("0."):

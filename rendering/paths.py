@@ -13,6 +13,7 @@ from itertools import pairwise
 from rendering.geometry import (
     MAX_COORDINATE,
     NUMBER,
+    SEPARATORS,
     Matrix,
     Point,
     apply,
@@ -26,6 +27,16 @@ from rendering.geometry import (
 Segment = tuple[str, tuple[float, ...]]
 
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
+
+
+def _argument_list(command: str, count: int) -> re.Pattern[str]:
+    """All arguments of a command at once; a number ends where it can go no further, nothing is tried twice."""
+    flags = (3, 4) if command == "A" else ()
+    kinds = ["[01]" if index in flags else f"(?>{NUMBER.pattern})" for index in range(count)]
+    return re.compile("".join(f"({kind})[{SEPARATORS}]*+" for kind in kinds))
+
+
+_ARGUMENT_LISTS = {command: _argument_list(command, count) for command, count in _ARGUMENTS.items()}
 
 _SMOOTH = {"S": "C", "T": "Q"}
 _SHORTHAND = {"C": "S", "Q": "T"}
@@ -63,20 +74,13 @@ def parse_path(text: str, max_segments: int) -> list[Segment]:
 
 
 def _arguments(text: str, position: int, command: str) -> tuple[tuple[float, ...] | None, int]:
-    values: list[float] = []
-    for index in range(_ARGUMENTS[command.upper()]):
-        if command in "Aa" and index in (3, 4):
-            if text[position : position + 1] not in ("0", "1"):
-                return None, position
-            values.append(float(text[position]))
-            position = skip_separators(text, position + 1)
-            continue
-        match = NUMBER.match(text, position)
-        if match is None or abs(float(match.group())) > MAX_COORDINATE:
-            return None, position
-        values.append(float(match.group()))
-        position = skip_separators(text, match.end())
-    return tuple(values), position
+    match = _ARGUMENT_LISTS[command.upper()].match(text, position)
+    if match is None:
+        return None, position
+    values = tuple(map(float, match.groups()))
+    if any(abs(value) > MAX_COORDINATE for value in values):
+        return None, position
+    return values, match.end()
 
 
 def absolute(segments: Sequence[Segment]) -> list[Segment]:

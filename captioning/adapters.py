@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
-from captioning.base_models import BaseModelSpec
+from captioning.base_models import BaseModelSpec, Quantization
 from captioning.errors import AdapterError
 from captioning.folders import replacing
 from captioning.model_card import adapter_card, public_source
@@ -57,6 +57,9 @@ _SUPPORTED_SETTINGS = frozenset(
         "use_rslora",
     }
 )
+
+# What changes more than the layers that it is added to: it cannot run beside other adapters.
+_SETTINGS_TO_MERGE = frozenset({"modules_to_save", "use_dora"})
 
 _log = logging.getLogger(__name__)
 
@@ -166,6 +169,20 @@ def check_compatible(manifest: Manifest, spec: BaseModelSpec, fingerprint: str) 
             raise AdapterError(f"{adapter} was trained with {what} {theirs}, this is {ours}. Retrain it.")
 
 
+def warn_of_quantization(manifest: Manifest, served: Quantization | None) -> None:
+    """Log where a LoftQ adapter meets a base model that is rounded otherwise than the one it was trained on.
+
+    It would correct errors that are not there: not wrong enough to refuse it, yet worse than it could be.
+    """
+    lora, trained = manifest.recipe.get("lora"), manifest.recipe.get("quantization")
+    if isinstance(lora, dict) and lora.get("init") == "loftq" and trained != served:
+        _log.warning(
+            "adapter '%s' began by LoftQ as a correction of %s rounding, but the base model is loaded with "
+            "quantization=%s: expect worse captions. Load it with quantization=%s.",
+            manifest.adapter_id, trained, served, trained,
+        )  # fmt: skip
+
+
 def find_adapters(folder: str | Path) -> dict[str, Path]:
     """Valid adapter folders directly in `folder`, by adapter id; an invalid one is logged and left out."""
     found: dict[str, Path] = {}
@@ -213,6 +230,11 @@ def _check_settings(path: Path, settings: dict[str, Any], defaults: dict[str, An
     if kind != "LORA":
         raise AdapterError(f"{path}: peft_type is {kind!r}, only 'LORA' can be served")
     for name, value in settings.items():
+        if name in _SETTINGS_TO_MERGE and value:
+            raise AdapterError(
+                f"{path}: {name} = {value!r} cannot be served as an adapter. Merge it into its base model "
+                f"(python -m training merge {path.parent} OUT) and serve OUT as base model."
+            )
         is_default = value == defaults[name] if name in defaults else not value
         is_random = name == "init_lora_weights" and value in (False, "gaussian")  # leaves the base as it is
         if not (is_default or is_random or name in _SUPPORTED_SETTINGS):

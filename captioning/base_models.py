@@ -1,4 +1,4 @@
-"""The base models: which there are, and how one is loaded (plain or in 4 bits), on a CPU or a GPU.
+"""The base models: which there are, and how one is loaded (plain or in 4 or 8 bits), on a CPU or a GPU.
 
 Weights come from safetensors files only; neither pickles nor a repository's own Python code are ever
 loaded. Adapters and generation are not known here.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from captioning.errors import ConfigError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # `--help` and checks of settings do without the seconds that
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "eager"]
-Quantization = Literal["nf4"]
+Quantization = Literal["nf4", "fp4", "int8"]
 
 _EAGER_ONLY = frozenset({"gemma2"})  # sdpa has no soft-capping of attention scores
 _MIB = 1024 * 1024
@@ -90,12 +91,14 @@ def load_model(
     *,
     dtype: torch.dtype | None = None,
     quantization: Quantization | None = None,
+    double_quantization: bool = True,
     device: str | torch.device = "cpu",
 ) -> PreTrainedModel:
     """The model in evaluation mode. `dtype` None keeps the type that the weights were saved in.
 
-    With `nf4` the linear layers but the head are held in 4 bits, double-quantized, and compute in
-    bfloat16; `dtype` is then that of all else.
+    With a `quantization` the linear layers but the head are held in 4 bits (`nf4`, `fp4`) and compute
+    in bfloat16, or in 8 bits (`int8`); `dtype` is then that of all else. `double_quantization`
+    quantizes the scales of the 4-bit blocks, too: 4.13 bits a weight in place of 4.5.
 
     Raises:
         ConfigError: the folder lacks files, or the hub does not give the model.
@@ -103,7 +106,9 @@ def load_model(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     _require_files(spec, "config.json", "*.safetensors")
-    options = {"quantization_config": _nf4()} if quantization == "nf4" else {}
+    options = (
+        {"quantization_config": _bitsandbytes(quantization, double_quantization)} if quantization else {}
+    )
     try:
         config = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -117,10 +122,19 @@ def load_model(
         )
     except (OSError, ValueError) as error:
         raise _cannot_load(spec, error) from error
-    if quantization == "nf4":
-        _keep_weights_unpacked(model)
+    _keep_weights_unpacked(model)
     model.eval()
     return model
+
+
+def quantization_of(model: PreTrainedModel) -> Quantization | None:
+    """How the linear layers of a loaded model are held; None: as they were saved."""
+    settings: Any = getattr(model.config, "quantization_config", None)
+    if getattr(settings, "load_in_8bit", False):
+        return "int8"
+    if getattr(settings, "load_in_4bit", False):
+        return cast(Quantization, settings.bnb_4bit_quant_type)
+    return None
 
 
 def auto_device() -> str:
@@ -150,8 +164,7 @@ def weight_fingerprint(spec: BaseModelSpec) -> str:
     tell them apart. It guards against mistakes, not against somebody who forges weights.
     """
     digest = hashlib.sha256()
-    _require_files(spec, "*.safetensors")
-    for path in sorted(_weight_folder(spec).glob("*.safetensors")):
+    for path in weight_files(spec):
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:
@@ -161,14 +174,24 @@ def weight_fingerprint(spec: BaseModelSpec) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _nf4() -> BitsAndBytesConfig:
+def weight_files(spec: BaseModelSpec) -> list[Path]:
+    """The safetensors files of a base model, downloaded if they are not on this machine."""
+    _require_files(spec, "*.safetensors")
+    return sorted(_weight_folder(spec).glob("*.safetensors"))
+
+
+def _bitsandbytes(quantization: Quantization, double_quantization: bool) -> BitsAndBytesConfig:
     import torch
     from transformers import BitsAndBytesConfig
 
+    if quantization == "int8":
+        # It warns at every layer and pass that it multiplies in float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        bnb_4bit_quant_type=quantization,
+        bnb_4bit_use_double_quant=double_quantization,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
 
@@ -220,6 +243,8 @@ def _keep_weights_unpacked(model: PreTrainedModel) -> None:
 
     The packed form is in place, and what trains on it or dequantizes it afterwards gets garbage.
     """
+    if quantization_of(model) not in ("nf4", "fp4"):
+        return  # without waiting for bitsandbytes
     from bitsandbytes.nn.modules import Linear4bit
 
     for module in model.modules():

@@ -17,7 +17,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from captioning.adapter_bank import BASE, AdapterBank
-from captioning.adapters import Manifest, check_compatible, read_manifest, read_weights
+from captioning.adapters import (
+    Manifest,
+    check_compatible,
+    read_manifest,
+    read_weights,
+    warn_of_quantization,
+)
 from captioning.base_models import (
     BaseModelSpec,
     Quantization,
@@ -25,6 +31,7 @@ from captioning.base_models import (
     auto_dtype,
     load_model,
     load_tokenizer,
+    quantization_of,
     resolve,
     weight_fingerprint,
 )
@@ -135,6 +142,7 @@ class Engine:
                 f"'{folder}': the adapter has the id of its base model, '{self.spec.id}'. Rename it."
             )
         check_compatible(manifest, self.spec, self.fingerprint)
+        warn_of_quantization(manifest, quantization_of(self._model))
         weights = read_weights(folder)
         with self._lock:
             loaded = _Loaded(manifest, self._bank.add(weights))

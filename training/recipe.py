@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from captioning.base_models import Quantization
 from captioning.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -25,6 +26,9 @@ RECIPES = Path(__file__).parent / "recipes"
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Tracker = Literal["wandb", "tensorboard", "mlflow"]
+
+_REWRITING_INITS = ("corda", "lora_ga", "olora", "pissa")  # of peft; with suffixes
 
 
 class Section(BaseModel):
@@ -50,9 +54,22 @@ class Lora(Section):
     r: Positive = 16
     alpha: Positive = 32
     dropout: Share = 0.05
+    # Linear layers by name (the others are gate_proj, up_proj, down_proj), or all but the head
     target_modules: Names | Literal["all-linear"] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    modules_to_save: Names | None = None  # trained in full, by name: norms, embeddings, the head
     rslora: bool = False  # scale by alpha / sqrt(r), not alpha / r: 8 and 2 at the defaults
-    init: Literal["default", "gaussian", "loftq"] = "default"
+    dora: bool = False  # learn each weight row's length apart from its direction; slower
+    init: Literal["default", "gaussian", "orthogonal", "loftq"] = "default"  # loftq: mend 4-bit rounding
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _keeps_the_base(cls, init: Any) -> Any:
+        if str(init).startswith(_REWRITING_INITS):
+            raise ValueError(
+                f"lora.init={init} rewrites the base model's weights, so the adapter would not fit the base "
+                "model that is served. Use lora.init=default, gaussian, orthogonal or loftq."
+            )
+        return init
 
 
 class Optimizer(Section):
@@ -67,6 +84,7 @@ class Optimizer(Section):
 class Validation(Section):
     every_steps: Positive = 50
     batch_size: Positive = 8  # per worker
+    captions: Annotated[int, Field(ge=0, le=64)] = 4  # shown at each validation, with their references
 
 
 class EarlyStopping(Section):
@@ -81,7 +99,7 @@ class Checkpoints(Section):
 
 class DeepSpeed(Section):
     zero_stage: Literal[2] = 2
-    offload_optimizer: bool = True
+    offload_optimizer: bool = True  # to CPU memory, as 32-bit AdamW whatever optimizer.name says
     offload_parameters: bool = False
 
 
@@ -102,7 +120,8 @@ class Recipe(Section):
     batch_size: Positive = 4  # samples per worker and forward pass
     accumulation: Positive = 1  # forward passes per optimizer step
     max_tokens: Positive | None = 2048  # prompt and caption; the model's own limit holds as well
-    quantization: Literal["nf4"] | None = "nf4"  # NF4 with double quantization
+    quantization: Quantization | None = "nf4"  # of the base model's linear layers but the head
+    double_quantization: bool = True  # nf4 and fp4: the blocks' scales too, 4.13 bits a weight, not 4.5
     precision: Literal["bf16", "fp32"] = "bf16"  # of the base model and its arithmetic; adapters are float32
     activation_checkpointing: bool = True  # less memory, 30 to 44 % slower
     corpus: Corpus = Corpus()
@@ -113,6 +132,7 @@ class Recipe(Section):
     checkpoints: Checkpoints = Checkpoints()
     deepspeed: DeepSpeed | None = None
     resources: Resources = Resources()
+    tracking: Annotated[tuple[Tracker, ...], Field(strict=False)] = ()  # besides metrics.jsonl
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -132,23 +152,53 @@ class Recipe(Section):
 
 def _impossible(recipe: Recipe) -> Iterator[str]:
     """Reasons why the combination cannot work, each with the way out."""
-    if recipe.lora.init == "loftq":
-        if recipe.quantization is not None:
-            yield (
-                "lora.init=loftq starts from full-precision weights, but quantization=nf4 loads a base model "
-                "that is already quantized. Use lora.init=default."
-            )
+    lora = recipe.lora
+    if lora.init == "loftq" and recipe.quantization not in ("nf4", "fp4"):
         yield (
-            "lora.init=loftq rewrites the base weights, so the adapter would not fit the base model that is "
-            "served. Use lora.init=default."
+            f"lora.init=loftq mends the rounding to 4 bits, but quantization={recipe.quantization or 'null'} "
+            "leaves nothing to mend. Use quantization=nf4 or lora.init=default."
+        )
+    if lora.dora and recipe.quantization == "int8":
+        yield "lora.dora loses the scales of 8-bit layers in peft. Use quantization=nf4 or lora.dora=false."
+    if lora.init == "orthogonal" and lora.r % 2:
+        yield f"lora.init=orthogonal halves the rank, but lora.r={lora.r} is odd. Use lora.r={lora.r + 1}."
+    targets = () if lora.target_modules == "all-linear" else lora.target_modules
+    if twice := set(targets) & set(lora.modules_to_save or ()):
+        yield (
+            f"lora.target_modules and lora.modules_to_save both name {', '.join(sorted(twice))}. "
+            "Name it in one of them."
         )
     if recipe.deepspeed and recipe.deepspeed.offload_parameters:
         yield (
             "deepspeed.offload_parameters needs ZeRO-3: ZeRO-2 does not shard parameters. "
             "Use deepspeed.offload_parameters=false."
         )
-    if recipe.deepspeed and recipe.resources.device == "cpu":
-        yield "deepspeed is for GPUs, but resources.device=cpu. Use deepspeed=null."
+
+
+def notes(recipe: Recipe) -> list[str]:
+    """What to know before a run: how its adapter has to be served, and what a setting really does."""
+    lora, said = recipe.lora, []
+    if beyond := [f"lora.{name}" for name in ("dora", "modules_to_save") if getattr(lora, name)]:
+        said.append(
+            f"{' and '.join(beyond)}: services run plain LoRA adapters only. Merge this one after the run "
+            "(python -m training merge ADAPTER OUT) and serve OUT as base model."
+        )
+    if lora.init == "loftq":
+        said.append(
+            f"lora.init=loftq: the adapter corrects {recipe.quantization} rounding. "
+            f"Serve it with quantization={recipe.quantization}; on unrounded weights it is worse."
+        )
+    if recipe.deepspeed:
+        said.append(
+            "deepspeed: ZeRO-2 shards no frozen weights, so it saves at most 12 bytes of GPU memory per "
+            "trainable weight; deepspeed=null has the same gradients."
+        )
+    if recipe.deepspeed and recipe.deepspeed.offload_optimizer and recipe.optimizer.name != "adamw":
+        said.append(
+            f"deepspeed.offload_optimizer: the optimizer is AdamW with 32-bit state in CPU memory, not "
+            f"{recipe.optimizer.name}; deepspeed.offload_optimizer=false keeps that."
+        )
+    return said
 
 
 def recipe_names() -> list[str]:

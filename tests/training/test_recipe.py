@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from captioning.errors import ConfigError
-from training.recipe import RECIPES, Recipe, dump_recipe, flat, load_recipe, recipe_names
+from training.recipe import RECIPES, Recipe, dump_recipe, flat, load_recipe, notes, recipe_names
 
 # workers; LoRA r, alpha and targets; learning rate, warm-up; batch x accumulation; checkpoints; DeepSpeed
 PRESETS: dict[str, tuple[Any, ...]] = {
@@ -77,7 +77,11 @@ def test_numbers_with_an_exponent_are_numbers(number: str, tmp_path: Path) -> No
         ("optimizer.learning_rate=.inf", "'optimizer.learning_rate'"),
         ("lora.r", "is not an override"),
         ("lora.r=[", "not valid YAML"),
-        ("lora.init=loftq", "already quantized"),
+        ("lora.init=pissa_niter_4", "lora.init=pissa_niter_4 rewrites the base model's weights"),
+        ("lora.init=xavier", "'lora.init': Input should be 'default', 'gaussian', 'orthogonal' or 'loftq'"),
+        ("lora.modules_to_save=[]", "'lora.modules_to_save'"),
+        ("lora.modules_to_save=[norm, q_proj]", "lora.modules_to_save both name q_proj"),
+        ("quantization=int4", "'quantization': Input should be 'nf4', 'fp4' or 'int8', not 'int4'"),
         ("deepspeed.offload_parameters=true", "ZeRO-3"),
         ("deepspeed.zero_stage=3", "'deepspeed.zero_stage'"),
     ],
@@ -86,6 +90,40 @@ def test_a_setting_that_cannot_work_is_refused_in_words(override: str, message: 
     with pytest.raises(ConfigError) as error:
         load_recipe("test1", [override])
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["lora.init=loftq", "quantization=null"], "quantization=null leaves nothing to mend"),
+        (["lora.init=loftq", "quantization=int8"], "quantization=int8 leaves nothing to mend"),
+        (["lora.dora=true", "quantization=int8"], "loses the scales of 8-bit layers"),
+        (["lora.init=orthogonal", "lora.r=5"], "lora.r=5 is odd. Use lora.r=6."),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused_in_words(overrides: list[str], message: str) -> None:
+    for override in overrides:
+        load_recipe("test3", [override])  # each by itself is fine
+    with pytest.raises(ConfigError) as error:
+        load_recipe("test3", overrides)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([], []),
+        (["lora.dora=true"], ["lora.dora: services", "python -m training merge"]),
+        (["lora.dora=true", "lora.modules_to_save=[norm]"], ["lora.dora and lora.modules_to_save: services"]),
+        (["lora.init=loftq", "quantization=fp4"], ["Serve it with quantization=fp4"]),
+    ],
+)
+def test_how_an_adapter_has_to_be_served_is_said_before_it_is_trained(
+    overrides: list[str], words: list[str]
+) -> None:
+    said = notes(load_recipe("test3", overrides))
+    assert len(said) == (1 if overrides else 0)
+    assert all(word in said[0] for word in words)
 
 
 def test_a_fault_in_a_file_names_the_file(tmp_path: Path) -> None:
@@ -97,7 +135,7 @@ def test_a_fault_in_a_file_names_the_file(tmp_path: Path) -> None:
 
 def test_an_override_may_mend_a_combination_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("lora: {init: loftq}")
+    path.write_text("quantization: null\nlora: {init: loftq}")
     assert load_recipe(str(path), ["lora.init=default"]).lora.init == "default"
 
 

@@ -15,6 +15,8 @@ from captioning.prompt import INSTRUCTION, TEMPLATE_DATE
 if TYPE_CHECKING:
     from captioning.adapters import Manifest
 
+MERGED_FILE = "merged_from.json"  # where an adapter was merged into a model: the adapter's manifest
+
 # The hub's names of the licences under which the base models are, and what is made from them.
 _LICENSES = {"embedded": "apache-2.0", "llama-3.1-8b": "llama3.1", "gemma-2-9b": "gemma"}
 
@@ -53,7 +55,7 @@ def merged_card(manifest: Manifest, dtype: str) -> str:
 
 Says in one sentence what an SVG drawing shows. The adapter `{manifest.adapter_id}`, trained
 {manifest.created}, merged into the weights of the base model `{manifest.base_model}`, in {dtype}.
-`merged_from.json` holds the adapter's manifest.
+`{MERGED_FILE}` holds the adapter's manifest.
 
 ## Use
 

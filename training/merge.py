@@ -25,9 +25,7 @@ from captioning.adapters import CARD_FILE, WEIGHTS_FILE, Manifest, check_compati
 from captioning.base_models import BaseModelSpec, load_model, load_tokenizer, resolve, weight_fingerprint
 from captioning.errors import AdapterError, ConfigError
 from captioning.folders import replacing
-from captioning.model_card import merged_card
-
-MERGED_FILE = "merged_from.json"  # tells a merged model's folder from any other
+from captioning.model_card import MERGED_FILE, merged_card
 
 Dtype = Literal["bfloat16", "float32", "saved"]
 

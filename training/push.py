@@ -13,8 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from captioning.adapters import CARD_FILE, CONFIG_FILE, read_manifest
 from captioning.errors import ConfigError
+from captioning.model_card import MERGED_FILE
 from training.errors import PushFailed
-from training.merge import MERGED_FILE
 
 _CARD_FIELDS = ("base_model", "library_name", "pipeline_tag")
 _HINTS = {

@@ -1,4 +1,4 @@
-"""Train adapters: `python -m training RECIPE [key=value ...]`; also `plan`, `corpus` and `base`."""
+"""Train adapters: `python -m training RECIPE [key=value ...]`; the other commands prepare and follow up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from rendering import SvgCaptionError
 from training.base.cli import app as base_app
 from training.corpora.cli import app as corpus_app
 from training.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 app = typer.Typer(
     help="Fine-tune a base model on captioned SVGs: python -m training RECIPE [KEY=VALUE]...",
@@ -35,6 +38,7 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped rec
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as model=gemma-2-9b lora.r=8.")
 ]
+AdapterFolder = Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of an adapter.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -94,6 +98,77 @@ def plan(recipe: RecipeName, overrides: Overrides = None, *, as_json: Json = Fal
     print(json.dumps(asdict(planned)) if as_json else text, file=stdout)
 
 
+@app.command()
+def merge(
+    adapter: AdapterFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the merged model.")],
+    *,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The base model, where the adapter's own name for it does not lead there."),
+    ] = None,
+    dtype: Annotated[
+        Literal["bfloat16", "float32", "saved"],
+        typer.Option(help="Number type of the weights; saved: that of the base model's files."),
+    ] = "bfloat16",
+    force: Annotated[bool, typer.Option("--force", help="Replace a merged model in OUT.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Merge an adapter into its base model: a folder that needs no peft."""
+    with _stdout_kept() as stdout:
+        from training.merge import merge as merge_adapter
+
+        merged = merge_adapter(adapter, out, base_model=base, dtype=dtype, force=force)
+    text = (
+        f"{merged.folder}: adapter '{merged.adapter}' merged into '{merged.base_model}', "
+        f"{merged.parameters:,} weights in {merged.dtype}"
+    )
+    print(_dumped(merged) if as_json else text, file=stdout)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of an adapter, or of a merged model.")],
+    repository: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Its name on the hub.")],
+    *,
+    private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check folder and card, list the files, send nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Upload an adapter or a merged model to a Hugging Face hub, with the token in HF_TOKEN."""
+    with _stdout_kept() as stdout:
+        from training.push import push as push_folder
+
+        upload = push_folder(folder, repository, private=private, dry_run=dry_run)
+    lines = [f"{size:>15,}  {name}" for name, size in upload.files.items()]
+    total = f"{sum(upload.files.values()):>15,}  bytes in {len(lines)} files"
+    text = "\n".join([*lines, total, upload.url or "Nothing was sent: a dry run."])
+    print(_dumped(upload) if as_json else text, file=stdout)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Names of runs, or their folders.")],
+    *,
+    runs_dir: Annotated[Path, typer.Option(help="Where runs keep their files.")] = Path("runs"),
+    html: Annotated[Path | None, typer.Option(help="Write a page with the curves there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Put runs side by side: recipes, losses at equal steps, speed and memory."""
+    from training import compare_report
+    from training.compare import compare as compare_runs
+    from training.runs import find_run
+
+    found = [find_run(run, runs_dir) for run in runs]
+    compared = compare_runs(found)
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(compare_report.page(compared, found), encoding="utf-8")
+    print(_dumped(compared) if as_json else compare_report.text(compared))
+
+
 def _name(recipe_name: str, recipe: Recipe) -> str:
     from training.run import default_name
 
@@ -131,6 +206,10 @@ def _checked(recipe: Recipe) -> tuple[dict[str, Any], str]:
     ]
     lines.append(f"{checked.total_steps:,} steps, {checked.padding_share:.1%} of the tokens are padding")
     return facts, "\n".join(lines)
+
+
+def _dumped(answer: DataclassInstance) -> str:
+    return json.dumps(asdict(answer), default=str)  # of a path its text
 
 
 @contextmanager

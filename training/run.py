@@ -24,6 +24,7 @@ from captioning.errors import ConfigError
 from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION
 from training import cluster, model
+from training.card import write_card
 from training.checkpoints import CheckpointFolder, read_best
 from training.errors import TrainingFailed, TrainingInterrupted
 from training.loop import Outcome
@@ -79,6 +80,7 @@ def train(recipe: Recipe, *, name: str, runs_dir: Path, adapters_dir: Path) -> R
         _export(checked, outcome, folder)
         result = _result(checked, outcome, folder, time.monotonic() - started)
         result_file.write_text(result.model_dump_json(indent=2), encoding="utf-8")
+    write_card(folder)
     install_adapter(folder / "adapter", adapters_dir)
     return RunResult.model_validate_json(result_file.read_text(encoding="utf-8"))
 

@@ -23,7 +23,6 @@ from tests.training.helpers import loop_for, recipe_for, samples, write_splits
 from tests.training.hub import serving
 from tests.training.test_command import answer, run
 from training import run as training_run
-from training.card import write_card
 from training.checkpoints import CheckpointFolder
 from training.preflight import check
 from training.progress import MetricsLog
@@ -65,7 +64,9 @@ def _train(base: Path, folder: Path, corpus: dict[str, str]) -> None:
     training_run._export(checked, outcome, folder)
     result = training_run._result(checked, outcome, folder, 60.0)
     (folder / "result.json").write_text(result.model_dump_json())
-    write_card(folder)
+    training_run.train(
+        recipe, name=folder.name, runs_dir=folder.parent, adapters_dir=folder.parents[1] / "adapters"
+    )
 
 
 def plain(model: Any, tokenizer: Any, prompt: list[int]) -> Generation:
@@ -126,7 +127,8 @@ def test_merged_by_command_it_writes_them_too(
 
 
 def test_the_adapter_comes_with_card_and_curve(trained: Trained) -> None:
-    adapter = trained("tiny_llama") / "adapter"
+    run_folder = trained("tiny_llama")
+    adapter = run_folder.parents[1] / "adapters" / run_folder.name  # as it is installed
     card = (adapter / "README.md").read_text()
     assert f"| validation_loss | {read_manifest(adapter).metrics['validation_loss']:.4g} |" in card
     assert "Completed after 24 of 24 steps" in card

@@ -30,7 +30,7 @@ _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A
 
 
 def _argument_list(command: str, count: int) -> re.Pattern[str]:
-    """All arguments of a command at once; a number ends where it can go no further, nothing is tried twice."""
+    """All arguments of a command at once; a number ends where it can go no further: nothing twice."""
     flags = (3, 4) if command == "A" else ()
     kinds = ["[01]" if index in flags else f"(?>{NUMBER.pattern})" for index in range(count)]
     return re.compile("".join(f"({kind})[{SEPARATORS}]*+" for kind in kinds))

@@ -9,7 +9,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -24,10 +23,11 @@ from captioning.decoding import Row, decode
 from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import IGNORED, Batch, Example, Step, collate, schedule_of, validation_batches
 from training.model import Tensors, assign, checksum, copied, trainable
-from training.optimizer import build_optimizer, learning_rate
+from training.optimizer import learning_rate
 from training.progress import MetricsLog, Progress
 from training.recipe import Recipe
 from training.throughput import Meter
+from training.updates import make_updates
 from training.watch import NON_FINITE_CAUSES, Watch, learned_nothing
 
 Status = Literal["completed", "stopped_early", "interrupted", "failed"]
@@ -70,8 +70,7 @@ class Loop:
         self._stop_asked = stop_asked
         self._module = model
         self._weights = trainable(model)
-        self._optimizer = build_optimizer(recipe.optimizer, self._weights)
-        self._model: torch.nn.Module = accelerator.prepare(model)
+        self._updates = make_updates(recipe, model, accelerator)
         self._schedule = schedule_of(recipe, train)
         self._meter = Meter(
             cast(PreTrainedModel, model.get_base_model()), accelerator.device, accelerator.num_processes
@@ -107,12 +106,12 @@ class Loop:
             return
         checkpoint = Checkpoint.read(folder, self._accelerator.device)
         assign(self._module, checkpoint.adapter)
-        self._optimizer.load_state_dict(checkpoint.optimizer)
+        self._updates.load_state(checkpoint.optimizer)
         self.progress, self._best = checkpoint.progress, checkpoint.best
 
     def validation_loss(self) -> float:
         """Nats per completion token over the whole split: sums over all workers, divided once."""
-        module = self._accelerator.unwrap_model(self._model).eval()
+        module = self._module.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self._accelerator.device)
         with torch.no_grad():
             for batch in validation_batches(
@@ -131,7 +130,7 @@ class Loop:
         shown = self._validation[:: max(1, len(self._validation) // number)][:number]
         rows = [Row(list(example.prompt), _MAX_CAPTION_TOKENS) for example in shown]
         ends = frozenset(example.completion(0)[-1] for example in shown)
-        module = cast(PreTrainedModel, self._accelerator.unwrap_model(self._model).eval())
+        module = cast(PreTrainedModel, self._module.eval())
         decode(module, rows, stop_ids=ends, pad_id=0, route=lambda slots: None)
         return [
             {
@@ -144,17 +143,16 @@ class Loop:
 
     def backward(self, step: Step) -> float:
         """Gradients of one optimizer step; returns this worker's part of the summed token losses."""
-        self._model.train()
+        self._updates.model.train()
         workers, rank = self._accelerator.num_processes, self._accelerator.process_index
-        scale = workers / self._schedule.label_tokens(step)  # DDP averages over workers; this makes it a sum
+        scale = workers / self._schedule.label_tokens(step)  # workers are averaged; this makes it a sum
         loss_sum = 0.0
         for number, batches in enumerate(step.batches, start=1):
             torch.manual_seed(_seed(self._recipe.seed, self.progress.step, number, rank))  # of dropout
             batch = collate([self._train[i] for i in batches[rank]], step.epoch).to(self._accelerator.device)
-            last = number == len(step.batches)
-            with nullcontext() if last else self._accelerator.no_sync(self._model):
-                loss = completion_loss(self._model, batch)
-                self._accelerator.backward(loss * scale)
+            with self._updates.training_pass(last=number == len(step.batches)):
+                loss = completion_loss(self._updates.model, batch)
+                self._updates.backward(loss * scale)
             loss_sum += float(loss.detach())
         return loss_sum
 
@@ -163,23 +161,19 @@ class Loop:
         self._meter.start()
         step = self._schedule.step(self.progress.step)
         loss_sum = self.backward(step)
-        norm = self._accelerator.clip_grad_norm_(self._weights.values(), self._recipe.optimizer.max_grad_norm)
+        norm = self._updates.gradient_norm()
         # One NaN anywhere makes both sums NaN everywhere: all workers see the same and stop together.
-        parts = torch.tensor([loss_sum, float(norm), self._stop_asked()], dtype=torch.float64)
+        parts = torch.tensor([loss_sum, norm, self._stop_asked()], dtype=torch.float64)
         loss_sum, norm_sum, stops = self._accelerator.reduce(
             parts.to(self._accelerator.device), "sum"
         ).tolist()
         self._interrupted = stops > 0
         label_tokens = self._schedule.label_tokens(step)
         loss, grad_norm = loss_sum / label_tokens, norm_sum / self._accelerator.num_processes
-        unused = [name for name, weight in self._weights.items() if weight.grad is None]
-        if diagnosis := self._watch.diagnose(loss, grad_norm, unused):
+        if diagnosis := self._watch.diagnose(loss, grad_norm, self._updates.without_gradient()):
             return self._failed_step(step, diagnosis)
         rate = learning_rate(self._recipe.optimizer, self.progress.step, self.total_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._updates.step(rate)
         self.progress.step += 1
         tokens, padded_tokens = self._schedule.tokens(step)
         samples = self._recipe.samples_per_step
@@ -207,10 +201,10 @@ class Loop:
 
     def _save(self) -> str | None:
         """Write a checkpoint on the main worker; all workers hear when it failed, and why."""
-        problem = None
+        problem, checkpoint = None, self._checkpoint()
         if self._accelerator.is_main_process:
             try:
-                self._store.save(self._checkpoint())
+                self._store.save(checkpoint)
             except OSError as error:
                 problem = (
                     f"step {self.progress.step}: the checkpoint could not be written ({error}). Mend that, "
@@ -229,7 +223,7 @@ class Loop:
         return impatient or self.progress.step >= self.total_steps
 
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.progress, copied(self._weights), self._best, self._optimizer.state_dict())
+        return Checkpoint(self.progress, copied(self._weights), self._best, self._updates.state())
 
     def _failed_step(self, step: Step, diagnosis: str) -> Outcome:
         indices = [i for batches in step.batches for batch in batches for i in batch]
@@ -241,7 +235,7 @@ class Loop:
     @torch.no_grad()
     def _sample_loss(self, index: int, epoch: int) -> float:
         """Nats per token of one sample alone, with the weights as they are."""
-        module = self._accelerator.unwrap_model(self._model).eval()
+        module = self._module.eval()
         batch = collate([self._train[index]], epoch).to(self._accelerator.device)
         return float(completion_loss(module, batch)) / batch.label_tokens
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 from captioning.base_models import BaseModelSpec, load_tokenizer, resolve, weight_fingerprint
 from captioning.corpus import corpus_fingerprint
-from captioning.errors import ConfigError, CorpusError
+from captioning.errors import CorpusError
 from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION
-from training import tokens, tracking
+from training import tokens, tracking, updates
 from training.corpora.build import write_scenes
 from training.data import Tokenized, schedule_of
 from training.recipe import Corpus, Recipe
@@ -109,11 +109,7 @@ def corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
 
 def _check_supported(recipe: Recipe) -> None:
     tracking.check_installed(recipe.tracking)
-    if recipe.deepspeed:
-        raise ConfigError(
-            "this version trains without DeepSpeed: give deepspeed=null. The gradients are the same, and "
-            "ZeRO-2 would save at most 0.15 GiB here, since it does not shard frozen weights."
-        )
+    updates.check_installed(recipe)
 
 
 def _tokenized(

@@ -87,7 +87,6 @@ def test_generated_scenes_need_no_file(
         (["test3", "lora.ranks=8"], "Did you mean 'lora.r'?"),
         (["tets3"], "Did you mean 'test3'?"),
         (["test3", "model=lama-3.1-8b"], "Did you mean 'llama-3.1-8b'?"),
-        (["test1", "--dry-run"], "deepspeed=null"),
         (["test3", "--run", "../up"], "a name has"),
         (["test3", "--run", "embedded"], "name of a base model"),
     ],

@@ -81,19 +81,38 @@ def run(
     with _stdout_kept() as stdout:
         settings = load_recipe(recipe, overrides or ())
         if dry_run:
-            facts, text = _checked(settings)
+            facts, text = _checked(settings, runs_dir)
         else:
             facts, text = _trained(settings, name or _name(recipe, settings), runs_dir, adapters_dir)
     print(json.dumps(facts) if as_json else text, file=stdout)
 
 
 @app.command()
-def plan(recipe: RecipeName, overrides: Overrides = None, *, as_json: Json = False) -> None:
-    """Count what a run would train, and estimate the memory that it would take."""
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    *,
+    gpu_memory_gib: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Of each GPU; without it that of this machine's GPUs, or 48."),
+    ] = None,
+    corpus: Annotated[bool, typer.Option(help="Read the corpus for its lengths and steps.")] = True,
+    runs_dir: Annotated[Path, typer.Option(help="Where token ids are kept for the run.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Count what a run would train, and estimate its memory, its steps and whether it fits the GPUs."""
     with _stdout_kept() as stdout:
-        from training.plan import make_plan, table
+        settings = load_recipe(recipe, overrides or ())
+        from training.plan import make_plan
+        from training.plan_table import table
+        from training.preflight import TOKENS_DIR
 
-        planned = make_plan(load_recipe(recipe, overrides or ()))
+        planned = make_plan(
+            settings,
+            gpu_memory_gib=gpu_memory_gib,
+            read_corpus=corpus,
+            tokens_dir=runs_dir / TOKENS_DIR,
+        )
         text = table(planned)
     print(json.dumps(asdict(planned)) if as_json else text, file=stdout)
 
@@ -189,10 +208,10 @@ def _trained(recipe: Recipe, name: str, runs_dir: Path, adapters_dir: Path) -> t
     return result.model_dump(mode="json") | {"installed": str(installed)}, text
 
 
-def _checked(recipe: Recipe) -> tuple[dict[str, Any], str]:
-    from training.preflight import dry_run
+def _checked(recipe: Recipe, runs_dir: Path) -> tuple[dict[str, Any], str]:
+    from training.preflight import TOKENS_DIR, dry_run
 
-    checked = dry_run(recipe)
+    checked = dry_run(recipe, runs_dir / TOKENS_DIR)
     facts = {
         "recipe": recipe.model_dump(mode="json"),
         "total_steps": checked.total_steps,

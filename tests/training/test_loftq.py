@@ -59,6 +59,11 @@ def test_it_lowers_the_error_of_trained_weights(quantization: str, dora: bool) -
     assert mended < 0.85 * plain
 
 
+def test_with_dora_it_begins_as_without(tiny_llama: Path) -> None:
+    plain, dora = (_logits(_build(tiny_llama, init="loftq", dora=on), tiny_llama) for on in (False, True))
+    torch.testing.assert_close(dora, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_the_base_stays_the_one_that_is_served(tiny_llama: Path) -> None:
     served = load_model(resolve(str(tiny_llama)), dtype=torch.float32, quantization="nf4")
     adapted = _build(tiny_llama, init="loftq")

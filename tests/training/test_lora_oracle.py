@@ -38,8 +38,8 @@ def _load(base: Path, quantization: Quantization | None = None) -> PreTrainedMod
 def _export(base: Path, folder: Path, **settings: Any) -> Path:
     """Write an adapter all of whose weights are far from where they begin."""
     lora = Lora.model_validate({"r": 8, "target_modules": "all-linear"} | settings)
-    adapted = model.with_lora(_load(base), lora)
     torch.manual_seed(1)
+    adapted = model.with_lora(_load(base), lora)
     for weight in model.trainable(adapted).values():
         weight.data += 0.05 * torch.randn_like(weight)
     return write_adapter(folder / "adapter", adapted, make_manifest(str(base)))

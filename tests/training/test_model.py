@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from bitsandbytes.nn import Linear4bit, Linear8bitLt, Params4bit
 from peft import PeftModel
 from torch import Tensor, nn
@@ -19,10 +20,12 @@ from captioning.base_models import Quantization, load_model, quantization_of, re
 from captioning.engine import Engine
 from captioning.errors import AdapterError, ConfigError
 from tests.captioning.helpers import make_manifest
-from tests.training.helpers import examples, recipe_for
+from tests.training.helpers import examples, loop_for, recipe_for
 from training import model
+from training.checkpoints import CheckpointFolder
 from training.data import collate
 from training.loop import completion_loss
+from training.progress import MetricsLog
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -33,7 +36,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gaussian": {"init": "gaussian"},
     "orthogonal": {"init": "orthogonal"},
 }
-LOFTQ: dict[str, dict[str, Any]] = {"loftq": {"init": "loftq"}, "loftq, dora": {"init": "loftq", "dora": True}}
+LOFTQ: dict[str, dict[str, Any]] = {
+    "loftq": {"init": "loftq"},
+    "loftq, dora": {"init": "loftq", "dora": True},
+}
 EMBEDDINGS: dict[str, dict[str, Any]] = {
     "head in full": {"modules_to_save": ["lm_head", "embed_tokens"]}
 }  # Gemma's are one matrix
@@ -49,6 +55,12 @@ def options(settings: dict[str, dict[str, Any]]) -> pytest.MarkDecorator:
 def base(family: str, request: pytest.FixtureRequest) -> Path:
     folder: Path = request.getfixturevalue(family)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_accelerator_per_test() -> Iterator[None]:
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _build(base: Path, **changes: Any) -> PeftModel:
@@ -153,6 +165,29 @@ def test_no_trained_weight_is_left_out_when_workers_average(lora: dict[str, Any]
     for _ in range(2):
         with torch.autocast("cpu", torch.bfloat16):
             completion_loss(network, collate(examples(tiny_llama, 3))).backward()
+
+
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
+@pytest.mark.parametrize(
+    ("quantization", "option"),
+    [("nf4", "norms in full"), ("nf4", "head in full"), ("fp4", "loftq, dora"), ("int8", "orthogonal")],
+)
+def test_a_run_learns_writes_captions_and_resumes(
+    quantization: Quantization, option: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    lora = (OPTIONS | LOFTQ | EMBEDDINGS)[option]
+    recipe = recipe_for(
+        tiny_llama, quantization=quantization, lora=lora, activation_checkpointing=True, epochs=2
+    )
+    splits = examples(tiny_llama, 16, seed=1), examples(tiny_llama, 6, seed=2)
+    loop = loop_for(recipe, *splits, CheckpointFolder(tmp_path, keep=2))
+    outcome = loop.run(MetricsLog(tmp_path / "metrics.jsonl"))
+    assert outcome.status == "completed"
+    assert outcome.progress.best_loss < outcome.progress.first_loss - 0.5
+    assert '"captions"' in (tmp_path / "metrics.jsonl").read_text()
+    resumed = loop_for(recipe, *splits, CheckpointFolder(tmp_path, keep=2))
+    resumed.resume()
+    assert resumed.validation_loss() == outcome.progress.last_loss
 
 
 @options(OPTIONS | LOFTQ | EMBEDDINGS)

@@ -97,7 +97,7 @@ def _front_matter(manifest: Manifest, **fields: Any) -> str:
                 dataset_type="svg-captions",
                 dataset_name="validation split",
                 metric_type=name,
-                metric_value=value,
+                metric_value=float(f"{value:.6g}"),
             )
             for name, value in sorted(results.items())
         ],

@@ -102,7 +102,7 @@ def _begin(layer: LoraLayer, residual: torch.Tensor) -> None:
 
 
 def low_rank(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A, (R, I), and B, (O, R), of nearly the best B A for a matrix, (O, I); R is at most O and I.
+    """A, (R, I), and B, (O, R), of nearly the best B A for a matrix, (O, I). R is `rank`, at most O and I.
 
     A randomized SVD (Halko et al., 2011), which draws on torch's random numbers.
     """

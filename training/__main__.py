@@ -20,7 +20,7 @@ from captioning.errors import ConfigError
 from rendering import SvgCaptionError
 from training.base.cli import app as base_app
 from training.corpora.cli import app as corpus_app
-from training.recipe import Recipe, load_recipe
+from training.recipe import Recipe, load_recipe, notes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -80,6 +80,8 @@ def run(
     """Train an adapter. The word `run` may be left out. Repeated after an interruption, it goes on."""
     with _stdout_kept() as stdout:
         settings = load_recipe(recipe, overrides or ())
+        for note in notes(settings):
+            print(f"Note: {note}")
         if dry_run:
             facts, text = _checked(settings, runs_dir)
         else:

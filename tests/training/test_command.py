@@ -100,6 +100,18 @@ def test_wrong_use_is_said_in_one_line(
     assert message in error["message"]
 
 
+def test_what_a_setting_really_does_is_noted_before_the_run(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("nothing")
+    words = ["test3", "lora.dora=true", f"model={tiny_llama}", f"corpus.train={bad}", "--dry-run"]
+    assert run(words, monkeypatch) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("Note: lora.dora: services run plain LoRA adapters only.")
+    assert printed.out == ""
+
+
 def test_a_corpus_that_cannot_be_read_fails_the_run(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +25,8 @@ _OLDEST = "0.19.8"  # of DeepSpeed: 0.18 calls a gradient norm 1 that is not fin
 
 
 class Updates(Protocol):
+    """What the loop needs of either."""
+
     model: torch.nn.Module  # for training passes
 
     def training_pass(self, *, last: bool) -> AbstractContextManager[Any]:
@@ -50,6 +52,7 @@ class Updates(Protocol):
 
 
 def make_updates(recipe: Recipe, model: torch.nn.Module, accelerator: Accelerator) -> Updates:
+    """The recipe's choice; `model` is changed in place and runs in the recipe's precision from now on."""
     if recipe.deepspeed:
         return Zero2(recipe, recipe.deepspeed, model, accelerator)
     return DataParallel(recipe, model, accelerator)
@@ -83,11 +86,10 @@ class DataParallel:
         self.model: torch.nn.Module = accelerator.prepare(model)
 
     def training_pass(self, *, last: bool) -> AbstractContextManager[Any]:
-        return (
-            nullcontext()
-            if last
-            else cast(AbstractContextManager[Any], self._accelerator.no_sync(self.model))
-        )
+        if last:
+            return nullcontext()
+        alone: AbstractContextManager[Any] = self._accelerator.no_sync(self.model)
+        return alone
 
     def backward(self, loss: torch.Tensor) -> None:
         self._accelerator.backward(loss)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from captioning.base_models import Quantization
 from captioning.errors import ConfigError
 from evaluation.scoring import METRICS, Metric
 
@@ -36,7 +37,7 @@ class EngineSpec(_Settings):
     kind: Literal["engine"]
     model: Text = "embedded"  # a base model's name, a Hugging Face id, or a folder
     adapter: Literal["none", "given"] = "none"  # given: what --adapter says
-    quantization: Literal["nf4"] | None = None  # None: the weights as they are
+    quantization: Quantization | None = None  # None: the weights as they are
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
 
 

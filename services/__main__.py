@@ -11,13 +11,14 @@ import time
 from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from captioning.base_models import Quantization
 from rendering.errors import SvgCaptionError
 from services.errors import StartError
 from services.local import joins_cluster, prepare_environment, ray_session
@@ -56,7 +57,7 @@ def serve(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = DEFAULTS.device,
     quantization: Annotated[
-        Literal["nf4"] | None, typer.Option(help="Hold the base model in 4 bits.", show_default="none")
+        Quantization | None, typer.Option(help="Hold the base model in 4 or 8 bits.", show_default="none")
     ] = None,
     keep_words: Annotated[
         bool, typer.Option("--keep-words", help="Let the model read a file's own title and description.")

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from captioning.base_models import Quantization
+
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Booking = Annotated[float, Field(ge=0)]  # what Ray sets aside for one replica
@@ -22,7 +24,7 @@ class Settings(BaseModel):
     adapters_dir: Path = Path("adapters")  # seen from every node; read at each request, so never a restart
     default_model: str | None = None  # adapter that answers a request which names none; None: the base model
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    quantization: Literal["nf4"] | None = None
+    quantization: Quantization | None = None
     device: str = "auto"
     keep_words: bool = False  # whether the model reads a file's own title and desc, and may repeat them
     torch_threads: Count = 1  # per engine replica; more than one hurts on a busy machine

@@ -53,7 +53,7 @@ def fit(checked: Checked, folder: Path) -> Outcome:
         device = _device(resources)
         job = Job(
             recipe=checked.recipe, spec=checked.spec, device=device, folder=folder,
-            train=checked.train_tokens, validation=checked.validation_tokens,
+            train=checked.train.file, validation=checked.validation.file,
         )  # fmt: skip
         trainer = TorchTrainer(
             work,  # type: ignore[arg-type]  # it may return something

@@ -21,7 +21,14 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from captioning.adapter_bank import check_tensors
-from captioning.adapters import CARD_FILE, WEIGHTS_FILE, Manifest, check_compatible, read_manifest
+from captioning.adapters import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    check_compatible,
+    read_manifest,
+    warn_of_quantization,
+)
 from captioning.base_models import BaseModelSpec, load_model, load_tokenizer, resolve, weight_fingerprint
 from captioning.errors import AdapterError, ConfigError
 from captioning.folders import replacing
@@ -54,6 +61,7 @@ def merge(
     _check_target(out, force)
     spec = _base(manifest, base_model)
     check_compatible(manifest, spec, weight_fingerprint(spec))
+    warn_of_quantization(manifest, None)
     model = _merged(spec, adapter, dtype)
     _check_space(model, out)
     with replacing(out) as folder:

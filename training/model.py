@@ -80,7 +80,10 @@ def with_lora(base: PreTrainedModel, lora: Lora, *, meta: bool = False) -> PeftM
         use_dora=lora.dora,
         init_lora_weights="gaussian" if lora.init == "gaussian" else True,
     )
-    adapted = cast(PeftModel, get_peft_model(base, config, low_cpu_mem_usage=meta))
+    try:
+        adapted = cast(PeftModel, get_peft_model(base, config, low_cpu_mem_usage=meta))
+    except ValueError as error:  # experts as one weight, say, on which peft has no dropout
+        raise ConfigError(f"the lora section does not fit this base model: {error}") from error
     if lora.init == "orthogonal" and not meta:
         _begin_orthogonal(adapted)
     for weight in trainable(adapted).values():

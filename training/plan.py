@@ -20,9 +20,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import AutoConfig, PretrainedConfig
 
-from captioning.base_models import BaseModelSpec, load_tokenizer, resolve
+from captioning.base_models import BaseModelSpec, resolve
 from captioning.errors import ConfigError, CorpusError
-from training import preflight, tokens
+from training import preflight
 from training.data import Tokenized, schedule_of
 from training.estimate import GIB, Estimate, Lengths
 from training.recipe import Recipe
@@ -174,25 +174,17 @@ def trained_modules(adapted: PeftModel) -> list[Module]:
 
 def _corpus(recipe: Recipe, tokens_dir: Path | None) -> tuple[CorpusPlan | None, str | None]:
     """The corpus in figures, or why there are none."""
-    spec = resolve(recipe.model)
-    limit = min((limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit), default=None)
     _log.info("reading the corpus (--no-corpus leaves it out) ...")
     try:
-        load_tokenizer(spec)  # before drawings are generated in vain
         with tempfile.TemporaryDirectory() as folder:
             cache = tokens_dir or Path(folder)
-            files = [
-                preflight.corpus_file(recipe.corpus, split, Path(folder)) for split in ("train", "validation")
-            ]
-            train, validation = (tokens.cached(path, spec, limit, cache)[0] for path in files)
-        return _figures(recipe, train, validation), None
+            read = preflight.splits(recipe, resolve(recipe.model), Path(folder), cache)
+        return _figures(recipe, read["train"].tokenized, read["validation"].tokenized), None
     except (ConfigError, CorpusError) as error:
         return None, str(error)
 
 
 def _figures(recipe: Recipe, train: Tokenized, validation: Tokenized) -> CorpusPlan:
-    if not validation.examples:
-        raise CorpusError(f"{recipe.corpus.validation}: no sample for validation can be used")
     schedule = schedule_of(recipe, train.examples)
     steps = [schedule.step(number) for number in range(schedule.steps_per_epoch)]
     used, padded = (sum(counts) for counts in zip(*map(schedule.tokens, steps), strict=True))
@@ -201,8 +193,8 @@ def _figures(recipe: Recipe, train: Tokenized, validation: Tokenized) -> CorpusP
         samples=len(train.examples),
         validation_samples=len(validation.examples),
         dropped=dict(train.dropped + validation.dropped),
-        longest_tokens=_longest(train),
-        longest_validation_tokens=_longest(validation),
+        longest_tokens=preflight.report(train).longest_tokens,
+        longest_validation_tokens=preflight.report(validation).longest_tokens,
         longest_completion_tokens=max(len(ids) for example in examples for ids in example.completions),
         tokens_per_epoch=used,
         label_tokens_per_epoch=sum(map(schedule.label_tokens, steps)),
@@ -210,10 +202,6 @@ def _figures(recipe: Recipe, train: Tokenized, validation: Tokenized) -> CorpusP
         steps_per_epoch=schedule.steps_per_epoch,
         total_steps=schedule.total_steps(recipe.epochs, recipe.max_steps),
     )
-
-
-def _longest(split: Tokenized) -> int:
-    return max(len(example.prompt) + max(map(len, example.completions)) for example in split.examples)
 
 
 def _lengths(recipe: Recipe, config: PretrainedConfig, corpus: CorpusPlan | None) -> Lengths:

@@ -12,7 +12,7 @@ from captioning.corpus import corpus_fingerprint
 from captioning.errors import CorpusError
 from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION
-from training import tokens, tracking, updates
+from training import model, tokens, tracking, updates
 from training.corpora.build import write_scenes
 from training.data import Tokenized, schedule_of
 from training.recipe import Corpus, Recipe
@@ -33,22 +33,27 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
+class SplitTokens:
+    corpus: Path
+    tokenized: Tokenized
+    file: Path  # where the token ids are kept
+
+
+@dataclass(frozen=True)
 class Checked:
     """A recipe whose parts were all found to work, with its splits as tokens."""
 
     recipe: Recipe
     spec: BaseModelSpec
-    train: Tokenized
-    validation: Tokenized
-    train_tokens: Path  # where they are kept
-    validation_tokens: Path
+    train: SplitTokens
+    validation: SplitTokens
     identity: dict[str, str]  # what a run that goes on must share with its beginning
     padding_share: float  # of the tokens in the first epoch's batches
     total_steps: int
 
     @property
     def splits(self) -> dict[str, SplitReport]:
-        return {"train": _report(self.train), "validation": _report(self.validation)}
+        return {"train": report(self.train.tokenized), "validation": report(self.validation.tokenized)}
 
 
 def check(recipe: Recipe, folder: Path, tokens_dir: Path) -> Checked:
@@ -58,35 +63,24 @@ def check(recipe: Recipe, folder: Path, tokens_dir: Path) -> Checked:
         ConfigError: the base model is not there, or something that the recipe wants cannot be had.
         CorpusError: a corpus cannot be read, or does not fill a step.
     """
-    _check_supported(recipe)
+    tracking.check_installed(recipe.tracking)
+    updates.check_installed(recipe)
     spec = resolve(recipe.model)
-    limit = min((limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit), default=None)
-    train_file = corpus_file(recipe.corpus, "train", folder)
-    validation_file = corpus_file(recipe.corpus, "validation", folder)
-    train, train_tokens = _tokenized(train_file, spec, limit, tokens_dir)
-    validation, validation_tokens = _tokenized(validation_file, spec, limit, tokens_dir)
-    schedule = schedule_of(recipe, train.examples)
+    read = splits(recipe, spec, folder, tokens_dir)
+    model.check(recipe, spec)
+    train, validation = read["train"], read["validation"]
+    schedule = schedule_of(recipe, train.tokenized.examples)
     identity = {
         "recipe": recipe.hash,
-        "training corpus": corpus_fingerprint(train_file),
-        "validation corpus": corpus_fingerprint(validation_file),
+        "training corpus": corpus_fingerprint(train.corpus),
+        "validation corpus": corpus_fingerprint(validation.corpus),
         "base model": weight_fingerprint(spec),
         "tokenizer": tokens.fingerprint(load_tokenizer(spec)),
         "prompt version": PROMPT_VERSION,
         "canonicalizer version": CANONICALIZER_VERSION,
     }
     steps = schedule.total_steps(recipe.epochs, recipe.max_steps)
-    return Checked(
-        recipe,
-        spec,
-        train,
-        validation,
-        train_tokens,
-        validation_tokens,
-        identity,
-        schedule.padding_share(),
-        steps,
-    )
+    return Checked(recipe, spec, train, validation, identity, schedule.padding_share(), steps)
 
 
 def dry_run(recipe: Recipe, tokens_dir: Path | None = None) -> Checked:
@@ -95,7 +89,21 @@ def dry_run(recipe: Recipe, tokens_dir: Path | None = None) -> Checked:
         return check(recipe, Path(folder), tokens_dir or Path(folder) / TOKENS_DIR)
 
 
-def corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
+def splits(recipe: Recipe, spec: BaseModelSpec, folder: Path, tokens_dir: Path) -> dict[Split, SplitTokens]:
+    """Both splits as tokens, where each has something to use."""
+    load_tokenizer(spec)  # before drawings are generated in vain
+    limit = min((limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit), default=None)
+    names: tuple[Split, ...] = ("train", "validation")
+    files: dict[Split, Path] = {name: _corpus_file(recipe.corpus, name, folder) for name in names}
+    return {name: _tokenized(file, spec, limit, tokens_dir) for name, file in files.items()}
+
+
+def report(split: Tokenized) -> SplitReport:
+    longest = max(len(example.prompt) + max(map(len, example.completions)) for example in split.examples)
+    return SplitReport(len(split.examples), dict(split.dropped), split.long_references, longest)
+
+
+def _corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
     """The file of a split; generated scenes are drawn into `folder`, unless they are there already."""
     name = getattr(corpus, split)
     if name != "scenes":
@@ -107,21 +115,9 @@ def corpus_file(corpus: Corpus, split: Split, folder: Path) -> Path:
     return path
 
 
-def _check_supported(recipe: Recipe) -> None:
-    tracking.check_installed(recipe.tracking)
-    updates.check_installed(recipe)
-
-
-def _tokenized(
-    corpus: Path, spec: BaseModelSpec, max_tokens: int | None, tokens_dir: Path
-) -> tuple[Tokenized, Path]:
+def _tokenized(corpus: Path, spec: BaseModelSpec, max_tokens: int | None, tokens_dir: Path) -> SplitTokens:
     split, path = tokens.cached(corpus, spec, max_tokens, tokens_dir)
     if not split.examples:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in split.dropped.items())
         raise CorpusError(f"{corpus}: no sample can be used ({reasons or 'the file is empty'})")
-    return split, path
-
-
-def _report(split: Tokenized) -> SplitReport:
-    longest = max(len(example.prompt) + max(map(len, example.completions)) for example in split.examples)
-    return SplitReport(len(split.examples), dict(split.dropped), split.long_references, longest)
+    return SplitTokens(corpus, split, path)

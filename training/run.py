@@ -145,7 +145,7 @@ def _require_end(checked: Checked, outcome: Outcome, folder: Path) -> None:
 def _failed_step(checked: Checked, outcome: Outcome) -> list[dict[str, Any]]:
     """The samples of the step, as the model saw them. A loss that is not a number is a word."""
     tokenizer = load_tokenizer(checked.spec)
-    examples = {example.id: example for example in checked.train.examples}
+    examples = {example.id: example for example in checked.train.tokenized.examples}
     return [
         {
             "id": sample_id,
@@ -174,7 +174,7 @@ def _export(checked: Checked, outcome: Outcome, folder: Path) -> None:
         base_fingerprint=checked.identity["base model"],
         prompt_version=PROMPT_VERSION,
         canonicalizer_version=CANONICALIZER_VERSION,
-        recipe=checked.recipe.model_dump(mode="json") | {"model": checked.spec.id},
+        recipe=_public(checked),
         corpus_fingerprint=checked.identity["training corpus"],
         metrics={
             "validation_loss_before": progress.first_loss,
@@ -185,6 +185,13 @@ def _export(checked: Checked, outcome: Outcome, folder: Path) -> None:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_adapter(folder / "adapter", adapted, manifest)
+
+
+def _public(checked: Checked) -> dict[str, Any]:
+    """The recipe as others may see it: without the folders of the machine that trained."""
+    recipe = checked.recipe.model_dump(mode="json")
+    files = {split: Path(recipe["corpus"][split]).name for split in ("train", "validation")}
+    return recipe | {"model": checked.spec.id, "corpus": recipe["corpus"] | files}
 
 
 def _result(checked: Checked, outcome: Outcome, folder: Path, seconds: float) -> RunResult:

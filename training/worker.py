@@ -61,6 +61,8 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     workers = gather_object([{"host": socket.gethostname(), "pid": os.getpid()}])
     log.write("start", loop.progress.step, workers=workers)
     outcome = loop.run(log)
+    if outcome.status in ("failed", "interrupted"):
+        log.write("stopped", outcome.progress.step, status=outcome.status, diagnosis=outcome.diagnosis)
     accelerator.end_training()
     return asdict(outcome)
 

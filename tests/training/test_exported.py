@@ -59,7 +59,7 @@ def _train(base: Path, folder: Path, corpus: dict[str, str]) -> None:
     checked = check(recipe, folder / "corpus", folder.parent / ".tokens")
     training_run._open(folder, checked)
     store = CheckpointFolder(folder, keep=1)
-    loop = loop_for(recipe, checked.train.examples, checked.validation.examples, store)
+    loop = loop_for(recipe, checked.train.tokenized.examples, checked.validation.tokenized.examples, store)
     outcome = loop.run(MetricsLog(folder / METRICS_FILE))
     training_run._export(checked, outcome, folder)
     result = training_run._result(checked, outcome, folder, 60.0)

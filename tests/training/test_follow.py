@@ -75,7 +75,7 @@ def test_an_unwritten_line_is_written_with_the_next(
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = []
+    shown: list[str] = []
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
     monkeypatch.setattr("sys.stderr.write", shown.append, raising=False)
     path = tmp_path / "metrics.jsonl"

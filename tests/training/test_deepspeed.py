@@ -81,13 +81,24 @@ def test_what_it_does_to_the_optimizer_is_said_before_a_run() -> None:
     assert notes(load_recipe("test1", ["deepspeed=null"])) == []
 
 
+# Of the only worker, as Ray Train says it; what is not set here Accelerate would set, for ever.
+PLACE = {
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_WORLD_SIZE": "1",
+    "MASTER_PORT": "29500",
+    "ACCELERATE_TORCH_DEVICE": "cpu",
+}
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A process group of this process alone; the folder is where DeepSpeed would put what it compiles."""
     compiled = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCAL_RANK", "0")
-        patch.setenv("ACCELERATE_TORCH_DEVICE", "cpu")  # as Ray Train does
+        for name, value in PLACE.items():
+            patch.setenv(name, value)
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("TORCH_EXTENSIONS_DIR", str(compiled))
         torch.distributed.init_process_group(

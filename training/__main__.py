@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -21,9 +21,6 @@ from rendering import SvgCaptionError
 from training.base.cli import app as base_app
 from training.corpora.cli import app as corpus_app
 from training.recipe import Recipe, load_recipe, notes
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 app = typer.Typer(
     help="Fine-tune a base model on captioned SVGs: python -m training RECIPE [KEY=VALUE]...",
@@ -229,7 +226,7 @@ def _checked(recipe: Recipe, runs_dir: Path) -> tuple[dict[str, Any], str]:
     return facts, "\n".join(lines)
 
 
-def _dumped(answer: DataclassInstance) -> str:
+def _dumped(answer: Any) -> str:
     return json.dumps(asdict(answer), default=str)  # of a path its text
 
 

@@ -30,8 +30,10 @@ format: setup ## Rewrite the code in the project's style
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
-bench: setup ## Run every script in benchmarks/
-	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || PYTHONPATH=. $(PYTHON) "$$script" || exit 1; done
+bench: setup ## Run every script in benchmarks/; two compare with TRL: pip install -e '.[bench]'
+	@failed=; for script in benchmarks/*.py; do \
+	  PYTHONPATH=".:$$PYTHONPATH" $(PYTHON) "$$script" || failed="$$failed $$script"; done; \
+	  [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 lock: setup ## Resolve requirements.lock anew, with the newest versions
 	@$(PYTHON) -m uv pip compile pyproject.toml --extra dev --extra renderers --output-file requirements.lock \

@@ -70,7 +70,7 @@ def test_every_imported_library_is_declared() -> None:
         if name.endswith(".py")
         for module in imported_modules(name)
     }
-    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests"}
+    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests", "benchmarks"}
     distributions = packages_distributions()
     missing = {
         module

@@ -31,7 +31,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 import captioning
 from rendering import canonicalize, load
-from training.corpora.icons import PACKAGES, Package, fetch, read_icons
+from training.corpora.icon_packages import PACKAGES, Package
+from training.corpora.icons import fetch, read_icons
 
 EMBEDDED = Path(captioning.__file__).parent / "embedded"
 SIDE_PX = 256

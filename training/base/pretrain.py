@@ -18,9 +18,9 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from captioning.prompt import completion_ids, prompt_ids
-from training.base.corpus import Pair, build_pairs
+from training.base.corpus import Pair, build_pairs, common_concepts
 from training.base.tokenizer import MAX_CONTEXT_TOKENS, number_tokens, train_tokenizer
-from training.corpora.icons import TRAINING_FAMILIES
+from training.corpora.icon_packages import TRAINING_FAMILIES
 
 Row = tuple[list[int], list[int]]  # token ids of a prompt and of its completion
 
@@ -49,6 +49,7 @@ class BaseRecipe:
     decay_steps: tuple[int, int] = (1_100, 2_260)  # from where to where the rate falls to zero
     weight_decay: float = 0.05
     scene_share: float = 0.4  # of the drawings of an epoch
+    rare_share: float = 0.3  # of the icons of what one family alone draws, in an epoch
     seed: int = 7
 
 
@@ -57,23 +58,29 @@ class Example:
     prompt: list[int]
     completions: list[list[int]]  # one for each reference
     is_scene: bool
+    is_rare: bool = False  # an icon of what one family alone draws
 
 
 def encode(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe) -> list[Example]:
     """Token ids of every pair whose prompt fits."""
-    examples = []
+    common, examples = common_concepts(pairs), []
     for pair in pairs:
         ids = prompt_ids(tokenizer, pair.canonical)
         if len(ids) <= recipe.max_prompt_tokens:
             completions = [completion_ids(tokenizer, text) for text in pair.references]
-            examples.append(Example(ids, completions, pair.source == "scene"))
+            is_rare = bool(pair.concept) and pair.concept not in common
+            examples.append(Example(ids, completions, pair.source == "scene", is_rare))
     return examples
 
 
 def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
-    """Batches of (prompt, completion) of like length; one reference of each drawing an epoch."""
+    """Batches of (prompt, completion) of like length; one reference of each drawing an epoch.
+
+    An epoch has all icons of what several families draw, and a share of the others and of the scenes.
+    """
     rng = random.Random(f"{recipe.seed} {epoch}")
     icons = [example for example in examples if not example.is_scene]
+    icons = [icon for icon in icons if not icon.is_rare or rng.random() < recipe.rare_share]
     scenes = [example for example in examples if example.is_scene]
     n_scenes = min(len(scenes), int(len(icons) * recipe.scene_share / (1 - recipe.scene_share)))
     chosen = icons + rng.sample(scenes, n_scenes)
@@ -288,7 +295,7 @@ def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> l
         partial.replace(path)
     with path.open() as file:
         rows = [json.loads(line) for line in file]
-    return [Pair(row["canonical"], tuple(row["references"]), row["source"]) for row in rows]
+    return [Pair(**{**row, "references": tuple(row["references"])}) for row in rows]
 
 
 def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, loss: float) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from training.corpora.icon_packages import IconStyle
 from training.corpora.icon_words import (
     ACTIONS,
     ADJECTIVES,
     ARROWS,
     BADGES,
     CLASSES,
+    COLOUR_WORDS,
     DIGITS,
     DIRECTIONS,
     DROPPED,
@@ -36,8 +37,6 @@ from training.corpora.wording import a, bare, join, sentence
 
 _EDGES = ("rounded", "dashed", "dotted")
 _ENCLOSED = ("letter", "number", "parking", "chart")
-
-IconStyle = Literal["outline", "thin outline", "bold outline", "filled", "two-tone", ""]
 
 
 @dataclass(frozen=True)
@@ -226,30 +225,55 @@ def _word(token: str) -> str:
     return INSIDE.get(token) or SPELLINGS.get(token, token)
 
 
-def describe(icon: IconName, style: IconStyle, aliases: Collection[IconName] = ()) -> tuple[str, ...]:
-    """Two to four full sentences about an icon."""
-    kind = a(f"{style} icon") if style else "an icon"
-    phrase, details = _phrase(icon), _details(icon)
+def describe(
+    icon: IconName, style: IconStyle, aliases: Collection[IconName] = (), colours: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Two to four full sentences about an icon; colours are named where they are given."""
+    ink, inks = _ink(icon, colours)
+    kind = a(" ".join(filter(None, (ink, style, "icon"))))
+    noun = _in_colour(icon, ink)
+    phrase, details = _phrase(noun), f"{_details(icon)}{inks}"
     if icon.is_action:
         words = f"{icon.noun} icon{details}"
-        texts = [a(f"{style} {words}".strip()), f"an icon for {icon.noun}{details}", a(words)]
+        look = " ".join(filter(None, (ink, style)))
+        texts = [
+            a(f"{look} {words}".strip()),
+            f"an icon for {icon.noun}{details}",
+            a(f"{ink} {words}".strip()),
+        ]
     else:
-        texts = [f"{kind} of {phrase}{details}", f"{phrase}{details}"]
+        texts = [f"{kind} of {_phrase(icon)}{details}", f"{phrase}{details}"]
     for badge, adjective in OPPOSITE.items():
         if icon.badges == (badge,):
-            crossed = replace(icon, adjectives=(adjective, *icon.adjectives))
-            texts.append(f"{_phrase(crossed)}{_around(icon)}")
-    texts += [f"{kind} of {_phrase(alias)}{_details(alias)}" for alias in (*_other_words(icon), *aliases)]
+            crossed = replace(noun, adjectives=(adjective, *noun.adjectives))
+            texts.append(f"{_phrase(crossed)}{_around(icon)}{inks}")
+    texts += [
+        f"{kind} of {_phrase(alias)}{_details(alias)}{inks}" for alias in (*_other_words(icon), *aliases)
+    ]
     if len(texts) < 3:
-        texts.append(f"a simple {icon.noun} symbol{f', {style}' if style else ''}")
+        texts.append(f"a simple {noun.noun} symbol{inks}{f', {style}' if style else ''}")
     return tuple(dict.fromkeys(sentence(text) for text in texts))[:4]
 
 
-def alt_text(icon: IconName, style: IconStyle, aliases: Collection[IconName] = ()) -> tuple[str, ...]:
+def alt_text(
+    icon: IconName, style: IconStyle, aliases: Collection[IconName] = (), colours: Sequence[str] = ()
+) -> tuple[str, ...]:
     """One or two alt texts in the house style: `camera icon with slash, outline`."""
-    ending = f", {style}" if style else ""
+    look = ", ".join(filter(None, (*_ink(icon, colours), style)))
+    ending = f", {look.replace(' in ', '')}" if look else ""
     names = [icon, *_other_words(icon), *aliases][:2]
     return tuple(dict.fromkeys(f"{name.noun} icon{bare(_details(name))}{ending}" for name in names))
+
+
+def _ink(icon: IconName, colours: Sequence[str]) -> tuple[str, str]:
+    """One colour as an adjective, or several as an ending; nothing where the name tells a colour."""
+    if not colours or not COLOUR_WORDS.isdisjoint(icon.noun.split()):
+        return "", ""
+    return (colours[0], "") if len(colours) == 1 else ("", f" in {join(colours)}")
+
+
+def _in_colour(icon: IconName, ink: str) -> IconName:
+    return replace(icon, adjectives=(ink, *icon.adjectives)) if ink else icon
 
 
 def _other_words(icon: IconName) -> list[IconName]:

@@ -570,6 +570,10 @@ SPELLINGS = {
 DIGITS = {word: str(i) for i, word in enumerate(NUMBERS)}
 
 # Trademarks: nobody can guess them from the drawing, and they are not ours to hand on.
+COLOUR_WORDS = _set(
+    "red orange yellow green teal blue purple pink brown black gray white beige gold golden silver"
+)
+
 BRANDS = _set(
     """alexa alipay amazon amd android anthropic behance bing bluesky bootstrap claude discord disqus
     dribbble dropbox envato facebook figma github gitlab google hypnotize instagram javascript

@@ -1,7 +1,7 @@
 """Real icons from npm packages: fetched by name and version, checked, captioned by their names.
 
 The packages are read as archives and never unpacked into the repository. Logos of companies are
-left out. Which family is for training and which is kept for testing is said here, once.
+left out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 import re
 import subprocess
 import tarfile
@@ -19,72 +20,15 @@ from pathlib import Path, PurePosixPath
 
 from captioning.corpus import Sample
 from captioning.errors import CorpusError
-from training.corpora.icon_names import IconName, IconStyle, alt_text, describe, parse_name
+from training.corpora.icon_colours import colours_of, painted
+from training.corpora.icon_names import IconName, alt_text, describe, parse_name
+from training.corpora.icon_packages import PACKAGES, IconStyle, Package
 from training.corpora.icon_words import BRANDS, FAMILY_BRANDS, OTHER_WORDS
 from training.corpora.scenes import Style
 
 _HELD_OUT_SHARE = 25  # one concept in so many
 _MAX_TAGS = 12
 
-
-@dataclass(frozen=True)
-class Package:
-    """A pinned npm package; `folder` is where its icons lie in the archive."""
-
-    name: str
-    version: str
-    sha512: str  # base64, as in a lock file
-    license: str
-    copyright: str
-    folder: str
-    style: IconStyle = ""  # of all icons whose name and folder do not tell
-
-
-PACKAGES: dict[str, Package] = {
-    "bootstrap": Package(
-        "bootstrap-icons",
-        "1.13.2",
-        "fAU1Ly3dH7hwRg+CB8EZ0Vl0fF80zgXHeUVJyfUOKzoURr+TbwISbCW5tKUoQLERaWYG2emTCybcPbD96hdD1A==",
-        "MIT",
-        "Copyright (c) 2019-2024 The Bootstrap Authors",
-        "icons",
-    ),
-    "lucide": Package(
-        "lucide-static",
-        "1.62.0",
-        "WBZA/m2PvkFpMGHDtsBck5P2A9G4ehLlYu4GwwICcmEm1BvYVgj00lCDxKRWLlbMlOibLaiwdQ88G5pHkSWgwA==",
-        "ISC",
-        "Copyright (c) 2026 Lucide Icons and Contributors",
-        "icons",
-        "outline",
-    ),
-    "mdi": Package(
-        "@mdi/svg",
-        "7.4.47",
-        "WQ2gDll12T9WD34fdRFgQVgO8bag3gavrAgJ0frN4phlwdJARpE6gO1YvLEMJR0KKgoc+/Ea/A0Pp11I00xBvw==",
-        "Apache-2.0",
-        "Copyright Pictogrammers",
-        "svg",
-    ),
-    "phosphor": Package(
-        "@phosphor-icons/core",
-        "2.1.1",
-        "v4ARvrip4qBCImOE5rmPUylOEK4iiED9ZyKjcvzuezqMaiRASCHKcRIuvvxL/twvLpkfnEODCOJp5dM4eZilxQ==",
-        "MIT",
-        "Copyright (c) 2023 Phosphor Icons",
-        "assets",
-    ),
-    "tabler": Package(
-        "@tabler/icons",
-        "3.51.0",
-        "0pinvPZz7YeX+OSfxuEAbnEPWbocVXW5iU8h5lh41pYG8sZuQfpWECC980lxOT0clGIcNGn8xsBr+zKaRGdA/g==",
-        "MIT",
-        "Copyright (c) 2020-2026 Paweł Kuna",
-        "icons",
-    ),
-}
-TRAINING_FAMILIES: tuple[str, ...] = ("bootstrap", "lucide", "mdi", "phosphor")
-HELD_OUT_FAMILY = "tabler"
 
 _WEIGHTS: dict[str, IconStyle] = {
     "regular": "outline",
@@ -100,9 +44,9 @@ _WEIGHTS: dict[str, IconStyle] = {
 
 @dataclass(frozen=True)
 class _Drawing:
-    """One file of a package: its name without style words, and what the package says beside it."""
+    """One icon of a package: its name without style words, and what the package says beside it."""
 
-    path: str  # inside the icon folder, without .svg
+    path: str  # inside the package, without .svg
     name: str
     style: IconStyle
     svg: str
@@ -113,10 +57,16 @@ def read_icons(
     cache_dir: Path,
     style: Style = "description",
     packages: Mapping[str, Package] = PACKAGES,
+    *,
+    painted_share: float = 0,
 ) -> Iterator[Sample]:
     """The icons of a family under its short name (`lucide`), fetched into `cache_dir` when missing.
 
     The first tag of a sample is its concept: the same word for the same thing in every family.
+
+    Args:
+        painted_share: how many of the one-coloured icons get another colour than black, which their
+            captions then name; an icon's own name decides which ones do.
 
     Raises:
         CorpusError: an unknown family, a failed download, or a file that is not the pinned one.
@@ -125,22 +75,37 @@ def read_icons(
         raise CorpusError(f"there is no icon family '{family}'. Known: {', '.join(packages)}")
     package = packages[family]
     files = _read_archive(fetch(package, cache_dir))
-    drawings = _drawings(files, package.folder)
+    drawings = _drawings(files, package.folder) if package.folder else _iconify_drawings(files, package)
     known = frozenset(drawing.name for drawing in drawings)
     about = _metadata(family, files)
     for drawing in drawings:
         entry = about.get(drawing.name, _About())
-        if not (entry.is_brand or _is_brand(family, drawing.name)):
-            icon = parse_name(drawing.name, known)
-            yield Sample(
-                id=f"{family}/{drawing.path}",
-                svg=drawing.svg,
-                references=_references(icon, drawing.style or package.style, entry, style),
-                tags=(icon.concept, *_words(entry, icon)),
-                source=f"{package.name}@{package.version}",
-                license=package.license,
-                caption_author="name",
-            )
+        if entry.is_brand or _is_brand(family, drawing.name):
+            continue
+        icon = parse_name(drawing.name, known)
+        svg, colours = _coloured(drawing, package, f"{family}/{drawing.path}", painted_share)
+        yield Sample(
+            id=f"{family}/{drawing.path}",
+            svg=svg,
+            references=_references(icon, drawing.style or package.style, entry, style, colours),
+            tags=(icon.concept, *_words(entry, icon)),
+            source=f"{package.name}@{package.version}",
+            license=package.license,
+            caption_author="name",
+        )
+
+
+def _coloured(
+    drawing: _Drawing, package: Package, sample_id: str, painted_share: float
+) -> tuple[str, tuple[str, ...]]:
+    """The SVG, painted if it is this icon's turn, and the colours that its captions name."""
+    if package.is_coloured:
+        return drawing.svg, colours_of(drawing.svg)
+    rng = random.Random(f"paint {sample_id}")
+    if rng.random() >= painted_share:
+        return drawing.svg, ()
+    svg, colour = painted(drawing.svg, rng)
+    return svg, (colour,)
 
 
 def concept(sample: Sample) -> str:
@@ -216,6 +181,32 @@ def _drawings(files: dict[str, bytes], folder: str) -> list[_Drawing]:
     ]
 
 
+def _iconify_drawings(files: dict[str, bytes], package: Package) -> list[_Drawing]:
+    """The icons of Iconify's format, which has the body of every SVG under its name."""
+    collection = json.loads(files["icons.json"])
+    found = []
+    for name, icon in sorted(collection["icons"].items()):
+        if icon.get("hidden") or (package.skipped and re.search(package.skipped, name)):
+            continue
+        sides = {side: icon.get(side, collection.get(side, 16)) for side in ("width", "height")}
+        box = [icon.get(edge, 0) for edge in ("left", "top")]
+        view = " ".join(f"{value:g}" for value in (*box, *sides.values()))
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}">{icon["body"]}</svg>'
+        plain, style = _without_ending(name, package)
+        found.append(_Drawing(name, plain, style, svg))
+    return found
+
+
+def _without_ending(name: str, package: Package) -> tuple[str, IconStyle]:
+    """The name without what tells its style and variant; the longest ending that fits counts."""
+    fitting = (ending for ending in package.endings if name.endswith(ending))
+    ending = max(fitting, key=len, default="")
+    plain = name.removesuffix(ending)
+    if package.dropped:
+        plain = re.sub(package.dropped, "", plain) or plain
+    return plain, package.endings.get(ending, "")
+
+
 def _names_with(word: str, stems: list[PurePosixPath]) -> frozenset[str]:
     """The names that have a variant with that word in it, as in `person-fill-up`."""
     return frozenset(_without(word, stem.name) for stem in stems if word in stem.name.split("-"))
@@ -281,10 +272,12 @@ def _is_brand(family: str, name: str) -> bool:
     )
 
 
-def _references(icon: IconName, drawn: IconStyle, about: _About, style: Style) -> tuple[str, ...]:
+def _references(
+    icon: IconName, drawn: IconStyle, about: _About, style: Style, colours: tuple[str, ...]
+) -> tuple[str, ...]:
     aliases = [parse_name(alias, (alias.rpartition("-")[0],)) for alias in about.aliases[:2]]
     synonyms = [alias for alias in aliases if _is_synonym(alias, icon)]
-    return (describe if style == "description" else alt_text)(icon, drawn, synonyms)
+    return (describe if style == "description" else alt_text)(icon, drawn, synonyms, colours)
 
 
 def _words(about: _About, icon: IconName) -> tuple[str, ...]:

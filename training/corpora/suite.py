@@ -15,9 +15,8 @@ from pathlib import Path
 
 from captioning.corpus import Sample
 from training.corpora.build import Candidate, CorpusSpec, prepare_icon, prepare_scene, scene_seeds
+from training.corpora.icon_packages import HELD_OUT_FAMILY, TRAINING_FAMILIES
 from training.corpora.icons import (
-    HELD_OUT_FAMILY,
-    TRAINING_FAMILIES,
     concept,
     is_held_out_concept,
     read_icons,

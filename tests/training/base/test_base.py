@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from captioning.prompt import completion_ids, prompt_ids
-from training.base.corpus import Pair, build_pairs
+from tests.training.corpora.packages import make_package, squares
+from training.base.corpus import Pair, build_pairs, common_concepts
 from training.base.pretrain import BaseRecipe, batches, encode, learning_rate, new_model, run, tensors
 from training.base.tokenizer import number_tokens, train_tokenizer
+from training.corpora import icons
+from training.corpora.icon_words import COLOUR_WORDS
 from training.corpora.scenes import generate_scene, is_held_out
 
 TINY = BaseRecipe(
@@ -100,6 +104,39 @@ def test_batches_hold_every_drawing_once_within_the_budget(
     assert sum(len(rows) for rows in found) == len(examples)
     assert all(len(rows) * max(len(p) + len(c) for p, c in rows) <= TINY.batch_tokens for rows in found)
     assert found == list(batches(examples, TINY, epoch=0)) != list(batches(examples, TINY, epoch=1))
+
+
+def test_an_epoch_has_a_share_of_what_one_family_alone_draws(
+    pairs: list[Pair], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    def drawn_by(source: str, concept: str, some: list[Pair]) -> list[Pair]:
+        return [dataclasses.replace(pair, source=source, concept=concept) for pair in some]
+
+    common = [*drawn_by("mdi", "bell", pairs[:8]), *drawn_by("lucide", "bell", pairs[8:16])]
+    rare = drawn_by("mdi", "gadget", pairs[16:])
+    assert common_concepts([*common, *rare]) == {"bell"}
+    examples = encode([*common, *rare], tokenizer, TINY)
+    recipe = dataclasses.replace(TINY, rare_share=0.25)
+    numbers = [sum(map(len, batches(examples, recipe, epoch))) - len(common) for epoch in range(50)]
+    assert min(numbers) < len(rare) / 4 < max(numbers)
+    assert sum(numbers) / len(numbers) == pytest.approx(len(rare) / 4, rel=0.2)
+
+
+def test_icons_come_in_a_second_frame_and_some_in_another_ink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = make_package(tmp_path, squares(*(f"{word}-bell" for word in "a b c d e f g h".split())))
+    monkeypatch.setattr(icons, "read_icons", partial(icons.read_icons, packages={"toy": package}))
+    found, dropped = build_pairs(0, ("toy",), tmp_path, max_chars=900, processes=1)
+    assert len(found) == 16
+    assert not dropped
+    coloured = [pair for pair in found if "fill=" in pair.canonical]
+    assert 0 < len(coloured) < 8
+    for pair in coloured:
+        assert not COLOUR_WORDS.isdisjoint(pair.references[0].split())
+    for first, second in zip(found[:8], found[8:], strict=True):
+        assert first.concept == second.concept
+        assert first.is_validation == second.is_validation
 
 
 def test_near_numbers_start_alike(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from captioning.corpus import Sample
 from captioning.errors import CorpusError
-from tests.training.corpora.packages import make_package, squares
+from tests.training.corpora.packages import make_iconify_package, make_package, squares
+from training.corpora.icon_colours import colour_name, colours_of
+from training.corpora.icon_packages import HELD_OUT_FAMILY, PACKAGES, TRAINING_FAMILIES
 from training.corpora.icons import (
-    HELD_OUT_FAMILY,
-    PACKAGES,
-    TRAINING_FAMILIES,
     concept,
     fetch,
     is_held_out_concept,
     read_icons,
 )
+from training.corpora.palette import COLOURS, Palette
 
 
 def test_samples_carry_their_origin(tmp_path: Path) -> None:
@@ -56,6 +58,70 @@ def test_metadata_gives_synonyms_and_brands(tmp_path: Path) -> None:
     (kite,) = read_icons("mdi", tmp_path, packages={"mdi": package})
     assert "An icon of a flying toy." in kite.references
     assert kite.tags == ("kite", "Sport")
+
+
+def test_iconify_packages_tell_styles_by_endings(tmp_path: Path) -> None:
+    body = '<path fill="currentColor" d="M{0} 1h9v9h-9z"/>'
+    names = ("bell", "bell-line", "bell-02-solid", "bell-16", "house-up-line")
+    package = make_iconify_package(
+        tmp_path,
+        {name: body.format(i) for i, name in enumerate(names)},
+        style="filled",
+        endings={"-line": "outline", "-solid": "filled", "-up-line": "two-tone"},
+        skipped=r"-16$",
+        dropped=r"-0\d$",
+    )
+    samples = {sample.id: sample for sample in read_icons("toy", tmp_path, packages={"toy": package})}
+    assert {sample_id: sample.references[0] for sample_id, sample in samples.items()} == {
+        "toy/bell": "A filled icon of a bell.",
+        "toy/bell-line": "An outline icon of a bell.",
+        "toy/bell-02-solid": "A filled icon of a bell.",
+        "toy/house-up-line": "A two-tone icon of a house.",  # the longest ending counts
+    }
+    assert 'viewBox="0 0 24 32"' in samples["toy/bell"].svg
+    assert 'viewBox="0 0 24 24"' in samples["toy/bell-line"].svg
+
+
+def test_captions_name_the_colours_of_coloured_icons(tmp_path: Path) -> None:
+    bodies = {
+        "house": '<path fill="#f44336" d="M0 0h24v12H0z"/><path fill="#fafafa" d="M0 12h24v20H0z"/>',
+        "bell": '<path fill="#2f88ff" d="M0 0h24v24H0z"/><path fill="#f44336" d="M0 0h2v2H0z"/>',
+        "red-apple": '<path fill="#f44336" d="M0 0h24v24H0z"/>',
+    }
+    package = make_iconify_package(tmp_path, bodies, style="flat", is_coloured=True)
+    first = [sample.references[0] for sample in read_icons("toy", tmp_path, packages={"toy": package})]
+    assert first == [
+        "A blue flat icon of a bell.",  # a spot of red is not named
+        "A flat icon of a house in white and red.",
+        "A flat icon of a red apple.",
+    ]
+
+
+def test_painted_icons_are_drawn_in_the_colour_that_they_are_said_to_have(tmp_path: Path) -> None:
+    drawings = squares(*(f"{word}-bell" for word in "north south east west upper lower old new".split()))
+    drawings |= {
+        "kite": drawings.popitem()[1].replace("<path", '<path fill="none" stroke="currentColor"'),
+    }
+    packages = {"toy": make_package(tmp_path, drawings)}
+    plain = list(read_icons("toy", tmp_path, packages=packages))
+    painted = list(read_icons("toy", tmp_path, packages=packages, painted_share=1))
+    assert painted == list(read_icons("toy", tmp_path, packages=packages, painted_share=1))
+    for before, after in zip(plain, painted, strict=True):
+        (colour,) = colours_of(after.svg)
+        assert colours_of(before.svg) == ("black",)
+        assert after.references[0] in (
+            f"{article} {colour} icon of {bell(before)}." for article in ("A", "An")
+        )
+
+
+def bell(sample: Sample) -> str:
+    return sample.references[0].removeprefix("An icon of ").removesuffix(".")
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colours_of_the_palette_are_called_by_their_names(name: str) -> None:
+    for seed in range(300):
+        assert colour_name(Palette(random.Random(seed)).ink(name).rgb) == name
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:

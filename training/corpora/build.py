@@ -22,11 +22,8 @@ from typing import Literal, get_args
 from captioning.corpus import Sample, corpus_fingerprint, write_corpus
 from captioning.errors import CorpusError
 from rendering import CANONICALIZER_VERSION, SvgRejected, canonicalize, load
+from training.corpora.icon_packages import HELD_OUT_FAMILY, PACKAGES, TRAINING_FAMILIES, Package
 from training.corpora.icons import (
-    HELD_OUT_FAMILY,
-    PACKAGES,
-    TRAINING_FAMILIES,
-    Package,
     concept,
     is_held_out_concept,
     read_icons,

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from captioning.corpus import write_corpus
 from training.corpora.build import BuildReport, CorpusSpec, build_corpus, checked_style
-from training.corpora.icons import PACKAGES, TRAINING_FAMILIES
+from training.corpora.icon_packages import PACKAGES, TRAINING_FAMILIES
 from training.corpora.suite import held_out_suite
 
 app = typer.Typer(help="Make training corpora of generated scenes and real icons.", no_args_is_help=True)

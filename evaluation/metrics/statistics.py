@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ class Measured:
 
     @property
     def n_scored(self) -> int:
-        return int(self._is_scored.sum())
+        return int(self.is_scored.sum())
 
     def only(self, keep: Bools) -> Measured:
         """The same with the samples outside `keep` marked as not scored."""
@@ -40,7 +41,7 @@ class Measured:
 
     def sample_scores(self) -> Floats:
         """Shape (n_samples,); NaN where a sample could not be scored."""
-        return np.where(self._is_scored, self.score_of(self.statistics), np.nan)
+        return np.where(self.is_scored, self.score_of(self.statistics), np.nan)
 
     def corpus_score(self) -> float:
         """Of the samples that could be scored; at least one is needed."""
@@ -58,11 +59,35 @@ class Measured:
         return float(low), float(high)
 
     @property
-    def _is_scored(self) -> Bools:
+    def is_scored(self) -> Bools:
         return ~np.isnan(self.statistics[:, 0])
 
     def _scored(self) -> Floats:
-        return self.statistics[self._is_scored]
+        return self.statistics[self.is_scored]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one captioner is than another, on the samples that both were scored on."""
+
+    difference: float
+    low: float | None  # of the paired 95 % bootstrap interval; None with fewer than two samples
+    high: float | None
+    n: int
+
+
+def paired_difference(one: Measured, other: Measured) -> Difference | None:
+    """`one` less `other` with each resample drawn alike for both; None where they share no scored sample."""
+    shared = one.is_scored & other.is_scored
+    if not shared.any():
+        return None
+    ours, theirs = one.statistics[shared], other.statistics[shared]
+    difference = float(one.score_of(ours.sum(axis=0)) - other.score_of(theirs.sum(axis=0)))
+    if shared.sum() < 2:
+        return Difference(difference, None, None, 1)
+    resampled = one.score_of(_resampled_sums(ours)) - other.score_of(_resampled_sums(theirs))
+    low, high = np.percentile(resampled, _TAILS)
+    return Difference(difference, float(low), float(high), len(ours))
 
 
 def mean_of(name: str, scores: npt.ArrayLike, signature: str) -> Measured:
@@ -78,11 +103,16 @@ def _mean(sums: Floats) -> Floats:
 
 def _resampled_sums(statistics: Floats) -> Floats:
     """Sums of samples drawn with replacement, shape (RESAMPLES, n_statistics)."""
-    n_samples = len(statistics)
+    return np.asarray(_draws(len(statistics)) @ statistics)
+
+
+@lru_cache(maxsize=4)
+def _draws(n_samples: int) -> npt.NDArray[np.uint16]:
+    """How often each sample is in each resample, shape (RESAMPLES, n_samples)."""
     draws = np.random.default_rng(SEED)
     return np.stack(
         [
-            np.bincount(draws.integers(n_samples, size=n_samples), minlength=n_samples) @ statistics
+            np.bincount(draws.integers(n_samples, size=n_samples), minlength=n_samples).astype(np.uint16)
             for _ in range(RESAMPLES)
         ]
     )

@@ -8,6 +8,7 @@ drawing was loaded (see `captioning.pipeline`) nor how a caption is generated.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from captioning.errors import ConfigError, CorpusError, PromptTooLong
@@ -82,8 +83,13 @@ def completion_ids(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int
 
 def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token with which the chat template closes the assistant's turn, or else the end of the text."""
+    return _end_token_id(tokenizer, _template(tokenizer))
+
+
+@lru_cache(maxsize=16)  # a corpus asks for every caption
+def _end_token_id(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
     turns = [{"role": "user", "content": "-"}, {"role": "assistant", "content": _CAPTION_MARK}]
-    chat = tokenizer.apply_chat_template(turns, chat_template=_template(tokenizer), tokenize=False)
+    chat = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
     control = _control_ids(tokenizer)
     after_caption = cast(str, chat).rpartition(_CAPTION_MARK)[2]
     for token_id in tokenizer(after_caption, add_special_tokens=False)["input_ids"]:

@@ -9,8 +9,10 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +29,7 @@ Row = tuple[list[int], list[int]]  # token ids of a prompt and of its completion
 _CHECKPOINT = "pretraining.pt"
 _IGNORED = -100
 _WIDTH_STEP = 16
+_VALIDATION_EXAMPLES = 800  # of each kind
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,23 @@ class Example:
     is_rare: bool = False  # an icon of what one family alone draws
 
 
-def encode(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe) -> list[Example]:
+def encode(
+    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, processes: int = 1
+) -> list[Example]:
     """Token ids of every pair whose prompt fits."""
-    common, examples = common_concepts(pairs), []
-    for pair in pairs:
-        ids = prompt_ids(tokenizer, pair.canonical)
-        if len(ids) <= recipe.max_prompt_tokens:
-            completions = [completion_ids(tokenizer, text) for text in pair.references]
-            is_rare = bool(pair.concept) and pair.concept not in common
-            examples.append(Example(ids, completions, pair.source == "scene", is_rare))
-    return examples
+    known = common_concepts(pairs) | {""}
+    with ProcessPoolExecutor(processes) as pool:
+        encoded = pool.map(partial(_encode, tokenizer), pairs, chunksize=500)
+        return [
+            Example(prompt, completions, pair.source == "scene", pair.concept not in known)
+            for pair, (prompt, completions) in zip(pairs, encoded, strict=True)
+            if len(prompt) <= recipe.max_prompt_tokens
+        ]
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, pair: Pair) -> tuple[list[int], list[list[int]]]:
+    completions = [completion_ids(tokenizer, text) for text in pair.references]
+    return prompt_ids(tokenizer, pair.canonical), completions
 
 
 def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
@@ -173,7 +183,7 @@ class Trainer:
         )
         self.step = 0
 
-    def train(self, examples: Sequence[Example], validation: Sequence[Example]) -> None:
+    def train(self, examples: Sequence[Example], validation: Mapping[str, Sequence[Example]]) -> None:
         started, seen, losses = time.monotonic(), 0, []
         for rows in self._remaining(examples):
             ids, labels = tensors(rows, self.pad_id)
@@ -187,7 +197,7 @@ class Trainer:
                 losses = []
             if self.step % 500 == 0 or self.step == self.recipe.steps:
                 self.save()
-                print(f"step {self.step} validation loss {self.validation_loss(validation):.4f}", flush=True)
+                print(f"step {self.step} validation loss {self.validation_losses(validation)}", flush=True)
 
     def _remaining(self, examples: Sequence[Example]) -> Iterator[list[Row]]:
         position = 0
@@ -214,7 +224,10 @@ class Trainer:
         self.step += 1
         return loss.item()
 
-    def validation_loss(self, examples: Sequence[Example]) -> float:
+    def validation_losses(self, validation: Mapping[str, Sequence[Example]]) -> dict[str, float]:
+        return {name: round(self._loss(examples), 4) for name, examples in validation.items() if examples}
+
+    def _loss(self, examples: Sequence[Example]) -> float:
         """Exact token mean over the first reference of each example."""
         total, count = 0.0, 0
         with torch.no_grad():
@@ -266,8 +279,12 @@ def run(
         texts = (text for pair in pairs for text in (pair.canonical, *pair.references))
         train_tokenizer(texts, recipe.vocab_size).save_pretrained(tokenizer_dir)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
-    examples = encode([pair for pair in pairs if not pair.is_validation], tokenizer, recipe)
-    validation = encode([pair for pair in pairs if pair.is_validation], tokenizer, recipe)[:1000]
+    examples = encode([pair for pair in pairs if not pair.is_validation], tokenizer, recipe, processes)
+    held_back = encode([pair for pair in pairs if pair.is_validation], tokenizer, recipe, processes)
+    validation = {
+        "scenes": [example for example in held_back if example.is_scene][:_VALIDATION_EXAMPLES],
+        "icons": [example for example in held_back if not example.is_scene][:_VALIDATION_EXAMPLES],
+    }
     lengths = sorted(len(example.prompt) for example in examples)
     median = lengths[len(lengths) // 2]
     print(
@@ -279,7 +296,7 @@ def run(
     if is_compiled:
         trainer.model.model.compile(dynamic=True)
     trainer.train(examples, validation)
-    export(trainer, tokenizer, out, trainer.validation_loss(validation))
+    export(trainer, tokenizer, out, trainer.validation_losses(validation))
 
 
 def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> list[Pair]:
@@ -298,7 +315,7 @@ def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> l
     return [Pair(**{**row, "references": tuple(row["references"])}) for row in rows]
 
 
-def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, loss: float) -> None:
+def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, losses: dict[str, float]) -> None:
     """Writes the model folder: bfloat16 safetensors, tokenizer, generation settings, recipe."""
     out.mkdir(parents=True, exist_ok=True)
     trainer.model.save_pretrained(out)
@@ -308,5 +325,5 @@ def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, loss
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     ).save_pretrained(out)
-    facts = {**asdict(trainer.recipe), "validation_loss": round(loss, 4)}
+    facts = {**asdict(trainer.recipe), "validation_loss": losses}
     (out / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n")

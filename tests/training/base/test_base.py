@@ -187,7 +187,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     recipe = json.loads((tmp_path / "whole" / "recipe.json").read_text())
     assert recipe["steps"] == 6
-    assert recipe["validation_loss"] > 0
+    assert min(recipe["validation_loss"].values()) > 0
     assert AutoTokenizer.from_pretrained(tmp_path / "whole").chat_template
 
 

@@ -83,23 +83,23 @@ def completion_ids(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int
 
 def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token with which the chat template closes the assistant's turn, or else the end of the text."""
-    return _end_token_id(tokenizer, _template(tokenizer))
+    closing = _closing_token_id(tokenizer, _template(tokenizer))
+    token_id = tokenizer.eos_token_id if closing is None else closing
+    if token_id is None:
+        raise ConfigError(
+            "the chat template does not close the assistant's turn and the tokenizer has no end token"
+        )
+    return int(token_id)
 
 
-@lru_cache(maxsize=16)  # a corpus asks for every caption
-def _end_token_id(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
+@lru_cache(maxsize=16)  # asked for once a caption
+def _closing_token_id(tokenizer: PreTrainedTokenizerBase, template: str) -> int | None:
     turns = [{"role": "user", "content": "-"}, {"role": "assistant", "content": _CAPTION_MARK}]
     chat = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
     control = _control_ids(tokenizer)
     after_caption = cast(str, chat).rpartition(_CAPTION_MARK)[2]
-    for token_id in tokenizer(after_caption, add_special_tokens=False)["input_ids"]:
-        if token_id in control:
-            return int(token_id)
-    if tokenizer.eos_token_id is None:
-        raise ConfigError(
-            "the chat template does not close the assistant's turn and the tokenizer has no end token"
-        )
-    return int(tokenizer.eos_token_id)
+    ids: list[int] = tokenizer(after_caption, add_special_tokens=False)["input_ids"]
+    return next((token_id for token_id in ids if token_id in control), None)
 
 
 def clean_caption(text: str) -> str:

@@ -12,11 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from captioning.corpus import write_corpus
+from training.corpora import commands
 from training.corpora.build import BuildReport, CorpusSpec, build_corpus, checked_style
 from training.corpora.icon_packages import PACKAGES, TRAINING_FAMILIES
 from training.corpora.suite import held_out_suite
 
-app = typer.Typer(help="Make training corpora of generated scenes and real icons.", no_args_is_help=True)
+app = typer.Typer(help="Make corpora, look into them, divide them, import others.", no_args_is_help=True)
+app.command()(commands.inspect)
+app.command()(commands.split)
+app.command("import")(commands.import_)
 
 _CACHE = Path("cache/icons")
 

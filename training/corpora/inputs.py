@@ -1,0 +1,54 @@
+"""The splits of a corpus by name, and the corpus files that a command was given: files or folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from captioning.corpus import Sample, read_corpus
+from captioning.errors import ConfigError, CorpusError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+_SUFFIXES = (".jsonl", ".parquet")
+
+
+def corpus_files(paths: Iterable[Path]) -> dict[str, Path]:
+    """Corpus files by a short name: those given, and the splits in the folders that are given.
+
+    Raises:
+        ConfigError: a folder without splits, or the same file twice.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        for name, file in _in_path(path):
+            if file.resolve() in {other.resolve() for other in found.values()}:
+                raise ConfigError(f"{file} is named twice")
+            found[name if name not in found else str(file)] = file
+    return found
+
+
+def read_corpora(files: Iterable[Path]) -> Iterator[Sample]:
+    """All samples, file after file; raises CorpusError for an id that is in two of them, too."""
+    files = list(files)
+    seen: set[str] = set()
+    for file in files:
+        for sample in read_corpus(file):
+            if len(files) > 1:
+                if sample.id in seen:
+                    raise CorpusError(f"{file}: id '{sample.id}' is in another of these files, too")
+                seen.add(sample.id)
+            yield sample
+
+
+def _in_path(path: Path) -> list[tuple[str, Path]]:
+    if not path.is_dir():
+        return [(path.name, path)]
+    splits = [(split, path / f"{split}{suffix}") for split in SPLITS for suffix in _SUFFIXES]
+    present = [(split, file) for split, file in splits if file.is_file()]
+    if not present:
+        raise ConfigError(
+            f"{path}: the folder has no {', '.join(SPLITS)} (.jsonl or .parquet). Name the files."
+        )
+    return present

@@ -49,7 +49,7 @@ def main() -> None:
 
 def _suite_first(words: list[str]) -> list[str]:
     """A first word that is no command is a suite or an option of `run`; no word at all runs `embedded`."""
-    return words if words and words[0] in ("run", "score", "--help") else ["run", *words]
+    return words if words and words[0] in ("run", "score", "samples", "--help") else ["run", *words]
 
 
 @app.command()
@@ -67,6 +67,10 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
     clip: Clip = None,
     name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
+    training_corpus: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="What the floor `nearest` takes captions from."),
+    ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where runs keep their files.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
@@ -77,7 +81,7 @@ def run(
         from evaluation.suite import load_suite
 
         suite_name, settings = load_suite(suite)
-        options = RunOptions(adapter, corpus, limit, clip, name, runs_dir)
+        options = RunOptions(adapter, corpus, training_corpus, limit, clip, name, runs_dir)
         with _progress() as progress:
             report, folder = run_suite(suite_name, settings, options, progress)
     if as_json:
@@ -133,6 +137,24 @@ def score(
 @contextmanager
 def _stdout_kept() -> Iterator[TextIO]:
     """Standard output for the answer alone: what libraries print goes to standard error."""
+@app.command()
+def samples(
+    run: Annotated[Path, typer.Argument(metavar="RUN", exists=True, file_okay=False, help="Its folder.")],
+    *,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The HTML file to write.")],
+    n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 40,
+    seed: Annotated[int, typer.Option(help="Which ones: it alone decides, never what was said.")] = 0,
+    corpus: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The run's split, if it was no suite's.")
+    ] = None,
+) -> None:
+    """Show samples of a finished run on one page: drawing, references, every captioner's caption."""
+    from evaluation.samples import write_samples
+
+    shown = write_samples(run, out, n=n, seed=seed, corpus=corpus)
+    Console(soft_wrap=True, highlight=False).print(f"{shown} samples in {out}", markup=False)
+
+
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         yield stdout
@@ -156,9 +178,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_rows(rows: Sequence[ScoredRow | UnavailableRow]) -> None:
-    from evaluation.report import HEADINGS, cells, notes
+    from evaluation.report import cells, headings, notes
 
-    table = Table("Captioner", "Scored", "Empty", *HEADINGS.values())
+    table = Table(*map(escape, headings(rows)))
     for row in rows:
         table.add_row(*map(escape, cells(row)))
     console = Console(highlight=False)
@@ -168,9 +190,21 @@ def _print_rows(rows: Sequence[ScoredRow | UnavailableRow]) -> None:
     for note in notes(rows):
         console.print(escape(note), soft_wrap=True)
 
+    console.print(_claims(rows))
 
 def _note(text: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+def _claims(rows: Sequence[ScoredRow | UnavailableRow]) -> Table:
+    from evaluation.report import ScoredRow
+    from evaluation.tables import CLAIM_HEADINGS, score_cells
+
+    table = Table("Captioner", *CLAIM_HEADINGS.values())
+    for row in rows:
+        if isinstance(row, ScoredRow):
+            table.add_row(escape(row.captioner), *score_cells(row.scores, CLAIM_HEADINGS))
+    return table
+
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from captioning.corpus import Sample
 from evaluation.candidates import Candidate
+from evaluation.comparison import Comparison
 from evaluation.scoring import NoScore, Score, ScoreCard
+from evaluation.tables import claims_table, comparison_section, escape, score_cells, source_section, table
 
 HEADINGS = {
     "bleu_4": "BLEU-4",
@@ -22,9 +25,10 @@ HEADINGS = {
     "clip_score": "CLIP Score, 0 to 2.5",
     "clip_score_100": "CLIP Score, 0 to 100",
 }
-"""Columns of tables; the JSON has every score."""
+"""Columns of tables; the JSON has every score. A model's name is added, see `headings`."""
 
 _EXAMPLES = 8
+_MODEL = re.compile(r"\|model:([^,|]+)")
 
 
 class ScoredRow(ScoreCard):
@@ -64,6 +68,7 @@ class Report(BaseModel):
     caption_authors: dict[str, int]  # who wrote the references, by samples
     versions: dict[str, str]
     rows: tuple[ScoredRow | UnavailableRow, ...]
+    comparisons: tuple[Comparison, ...]  # of each captioner with the first
     examples: tuple[Example, ...]
 
 
@@ -97,19 +102,51 @@ def write_report(report: Report, folder: Path) -> None:
 
 def markdown(report: Report) -> str:
     """Table, reasons, signatures, examples."""
+    scored = {row.captioner: row for row in report.rows if isinstance(row, ScoredRow)}
+    columns = dict(zip(HEADINGS, headings(report.rows)[3:], strict=True))
     authors = ", ".join(f"{author} ({count})" for author, count in report.caption_authors.items())
     parts = [
         f"# Evaluation: {report.suite}",
         f"Run `{report.run}` of {report.created}: {report.samples} samples, "
-        f"references written by {_escape(authors)}. In brackets: 95 % intervals (bootstrap over samples).",
-        _table(["Captioner", "Scored", "Empty", *HEADINGS.values()], [cells(row) for row in report.rows]),
+        f"references written by {escape(authors)}. In brackets: 95 % intervals (bootstrap over samples).",
+        table(headings(report.rows), [cells(row) for row in report.rows]),
+        claims_table({name: row.scores for name, row in scored.items()}),
+        *source_section({name: row.by_source for name, row in scored.items()}, columns),
+        *comparison_section(report.comparisons, columns),
         *(f"## {title}\n\n{_list(lines)}" for title, lines in _notes(report) if lines),
         "## Examples\n\nSpread evenly over the split, not chosen.",
-        _table(
+        table(
             ["Sample", "By", "Caption"], [line for example in report.examples for line in _example(example)]
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def headings(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
+    """Captioner, samples scored, empty candidates, then `HEADINGS`.
+
+    A score that hangs on a model's weights has the model's name in its heading, so that nobody puts it
+    beside scores of the same name by other weights.
+    """
+    return [
+        "Captioner",
+        "Scored",
+        "Empty",
+        *(_named(heading, _models(rows, name)) for name, heading in HEADINGS.items()),
+    ]
+
+
+def _models(rows: Sequence[ScoredRow | UnavailableRow], name: str) -> list[str]:
+    """The models that this score's signatures speak of."""
+    scores = [row.scores.get(name) for row in rows if isinstance(row, ScoredRow)]
+    found = (_MODEL.search(score.signature) for score in scores if isinstance(score, Score))
+    return sorted({match[1] for match in found if match})
+
+
+def _named(heading: str, models: Sequence[str]) -> str:
+    """`CLIP Score (embedded-clip), 0 to 100`."""
+    name, comma, scale = heading.partition(",")
+    return f"{name} ({', '.join(models)}){comma}{scale}" if models else heading
 
 
 def cells(row: ScoredRow | UnavailableRow) -> list[str]:
@@ -117,8 +154,7 @@ def cells(row: ScoredRow | UnavailableRow) -> list[str]:
     if isinstance(row, UnavailableRow):
         return [row.captioner, *("-" for _ in ("scored", "empty", *HEADINGS))]
     name = f"{row.captioner} (circular)" if row.circular else row.captioner
-    scores = (_cell(row.scores.get(key)) for key in HEADINGS)
-    return [name, f"{row.scored}/{row.samples}", str(row.empty), *scores]
+    return [name, f"{row.scored}/{row.samples}", str(row.empty), *score_cells(row.scores, HEADINGS)]
 
 
 def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
@@ -152,7 +188,7 @@ def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
 
 def _notes(report: Report) -> list[tuple[str, list[str]]]:
     return [
-        ("Notes", [_escape(note) for note in notes(report.rows)]),
+        ("Notes", [escape(note) for note in notes(report.rows)]),
         ("Signatures", [f"`{signature}`" for signature in _signatures(report.rows)]),
     ]
 
@@ -169,30 +205,15 @@ def _signatures(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
     )
 
 
-def _cell(score: Score | NoScore | None) -> str:
-    """`0.412 [0.390, 0.433]`, or a dash."""
-    if not isinstance(score, Score):
-        return "-"
-    digits = 1 if score.score >= 10 else 3
-    if score.low is None or score.high is None:
-        return f"{score.score:.{digits}f}"
-    return f"{score.score:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
-
-
 def _example(example: Example) -> Iterator[list[str]]:
     captions = [("reference", text) for text in example.references]
     captions += [(name, _shown(caption)) for name, caption in example.candidates.items()]
     for index, (name, caption) in enumerate(captions):
-        yield ["" if index else _escape(example.id), _escape(name), _escape(caption)]
+        yield ["" if index else escape(example.id), escape(name), escape(caption)]
 
 
 def _shown(caption: str | None) -> str:
     return "(none)" if caption is None else caption.strip() or "(empty)"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -202,9 +223,3 @@ def _list(lines: Sequence[str]) -> str:
 def _most_common(reasons: Iterable[str]) -> str:
     reason, count = Counter(reasons).most_common(1)[0]
     return f"Most often ({count}): {reason}"
-
-
-def _escape(text: str) -> str:
-    """Text of unknown origin as plain Markdown text, on one line."""
-    escaped = "".join(f"\\{char}" if char in r"\`*_{}[]<>()#|!&~$" else char for char in text)
-    return " ".join(escaped.split())

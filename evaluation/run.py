@@ -22,6 +22,7 @@ from captioning.corpus import Sample, corpus_fingerprint
 from captioning.errors import ConfigError
 from captioning.prompt import PROMPT_VERSION
 from evaluation.candidates import Candidate, candidate_log
+from evaluation.comparison import compare_with_first
 from evaluation.errors import Unavailable
 from evaluation.report import (
     Report,
@@ -31,13 +32,21 @@ from evaluation.report import (
     choose_examples,
     write_report,
 )
-from evaluation.scoring import ClipMeasure, score
+from evaluation.scoring import ClipMeasure, Scored, by_source, score
 from evaluation.split import read_split
-from evaluation.suite import CaptionerSpec, EngineSpec, PixelsSpec, Suite
+from evaluation.suite import (
+    CaptionerSpec,
+    ConstantSpec,
+    EngineSpec,
+    NearestSpec,
+    PixelsSpec,
+    Suite,
+    with_training_corpus,
+)
 from evaluation.workbench import Workbench
 from rendering import CANONICALIZER_VERSION
 
-_LIBRARIES = ("numpy", "open_clip_torch", "pycocoevalcap", "torch", "transformers")
+_LIBRARIES = ("numpy", "open_clip_torch", "pycocoevalcap", "scikit-learn", "torch", "transformers")
 
 Candidates = dict[str, Candidate]
 Progress = Callable[[str, int, int], None]
@@ -50,6 +59,7 @@ class RunOptions:
 
     adapter: Path | None = None
     corpus: Path | None = None  # instead of the suite's
+    training_corpus: Path | None = None  # instead of the floors'
     limit: int | None = None  # only the first so many samples
     clip: str | None = None  # instead of the suite's weights
     run: str | None = None  # its name; None: one that follows from the setup
@@ -64,6 +74,8 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         CorpusError: of the split.
         AdapterError: the adapter is broken or does not fit its base model.
     """
+    if options.training_corpus:
+        suite = with_training_corpus(suite, options.training_corpus)
     corpus = options.corpus or Path(suite.corpus)
     samples = read_split(corpus, options.limit)
     setup = _setup(suite, corpus, samples, options.adapter)
@@ -75,7 +87,7 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
     with Workbench(samples, adapter=options.adapter) as workbench:
         work = _Run(suite, samples, folder, workbench)
         outcomes = {captioner: work.candidates(captioner, progress) for captioner in suite.captioners}
-        rows = tuple(work.rows(outcomes, work.clip(options.clip)))
+        scored = work.scores(outcomes, work.clip(options.clip))
     report = Report(
         suite=name,
         run=run,
@@ -84,7 +96,10 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         samples=len(samples),
         caption_authors=caption_authors(samples),
         versions={library: version(library) for library in _LIBRARIES},
-        rows=rows,
+        rows=tuple(work.rows(outcomes, scored)),
+        comparisons=tuple(
+            compare_with_first({name: one.measured for name, one in scored.items()}, by_source(samples))
+        ),
         examples=choose_examples(
             samples, {name: made for name, made in outcomes.items() if not isinstance(made, Unavailable)}
         ),
@@ -119,19 +134,24 @@ class _Run:
             return Unavailable("the suite does not ask for it")
         return self.workbench.clip(source or self.suite.clip)
 
-    def rows(
+    def scores(
         self, outcomes: Mapping[str, Candidates | Unavailable], clip: ClipMeasure | Unavailable
-    ) -> Iterator[ScoredRow | UnavailableRow]:
-        """The lines of the table; sample scores are written beside the candidates."""
+    ) -> dict[str, Scored]:
+        """Of the captioners that wrote something."""
         made = {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, Unavailable)}
         scored = score(self.samples, list(made.values()), clip=clip, metrics=self.suite.metrics)
-        by_name = dict(zip(made, scored, strict=True))
+        return dict(zip(made, scored, strict=True))
+
+    def rows(
+        self, outcomes: Mapping[str, Candidates | Unavailable], scored: Mapping[str, Scored]
+    ) -> Iterator[ScoredRow | UnavailableRow]:
+        """The lines of the table; sample scores are written beside the candidates."""
         for name, outcome in outcomes.items():
             spec = self.suite.captioners[name]
             if isinstance(outcome, Unavailable):
                 yield UnavailableRow(captioner=name, settings=spec.model_dump(), unavailable=str(outcome))
                 continue
-            found = by_name[name]
+            found = scored[name]
             lines = "".join(json.dumps(scores) + "\n" for scores in found.by_sample)
             (self.folder / name / "scores.jsonl").write_text(lines, encoding="utf-8")
             circular = _is_circular(spec, self.samples)
@@ -141,7 +161,7 @@ class _Run:
 def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
     """All that the candidates depend on; metrics may change between two runs of one setup."""
     return {
-        "captioners": {name: spec.model_dump() for name, spec in suite.captioners.items()},
+        "captioners": {name: _identity(spec) for name, spec in suite.captioners.items()},
         "corpus": {"fingerprint": corpus_fingerprint(corpus), "samples": len(samples)},
         "adapter": _adapter_identity(adapter),
         "base_models": {
@@ -152,6 +172,14 @@ def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path 
         "prompt_version": PROMPT_VERSION,
         "canonicalizer_version": CANONICALIZER_VERSION,
     }
+
+
+def _identity(spec: CaptionerSpec) -> dict[str, Any]:
+    """The settings, with a training corpus' fingerprint in the place of its path."""
+    if not (isinstance(spec, ConstantSpec | NearestSpec) and spec.corpus):
+        return spec.model_dump()
+    found = Path(spec.corpus).is_file()
+    return spec.model_dump() | {"corpus": corpus_fingerprint(spec.corpus) if found else None}
 
 
 def _adapter_identity(folder: Path | None) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,13 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from captioning.corpus import Sample
 from evaluation.candidates import Candidate
 from evaluation.errors import CandidatesError, Unavailable
+from evaluation.metrics.claims import colour_accuracy, count_accuracy, shape_accuracy
+from evaluation.metrics.concepts import concept_match
 from evaluation.metrics.meteor import meteor
-from evaluation.metrics.statistics import RESAMPLES, SEED, Measured
+from evaluation.metrics.statistics import RESAMPLES, SEED, Bools, Measured
 from evaluation.metrics.text import bleu, cider, rouge_l
 from evaluation.metrics.tokens import Tokenized, tokenize_all
 
-Metric = Literal["bleu", "rouge_l", "meteor", "cider", "clip_score"]
-METRICS: tuple[Metric, ...] = ("bleu", "rouge_l", "meteor", "cider", "clip_score")
+Metric = Literal[
+    "bleu",
+    "rouge_l",
+    "meteor",
+    "cider",
+    "clip_score",
+    "concept_match",
+    "colour_accuracy",
+    "shape_accuracy",
+    "count_accuracy",
+]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 Thing = TypeVar("Thing")
 
@@ -59,6 +71,7 @@ class ScoreCard(BaseModel):
     empty: int  # candidates that are blank: they score 0
     unscored: dict[str, str]  # sample id -> why it has no candidate; such a sample is in no score
     scores: dict[str, Score | NoScore]
+    by_source: dict[str, dict[str, Score | NoScore]]  # empty where all samples are from one source
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class Scored:
 
     card: ScoreCard
     by_sample: list[dict[str, Any]]  # None where a sample has no score
+    measured: dict[str, Measured]  # what the scores come from, to compare captioners by
 
 
 def score(
@@ -86,7 +100,15 @@ def score(
     made = [_in_order(samples, candidates) for candidates in captioners]
     captions = [[candidate.caption or "" for candidate in candidates] for candidates in made]
     measured = _measure(samples, captions, clip=clip, metrics=metrics)
-    return [_scored(candidates, found) for candidates, found in zip(made, measured, strict=True)]
+    groups = by_source(samples)
+    return [_scored(candidates, found, groups) for candidates, found in zip(made, measured, strict=True)]
+
+
+def by_source(samples: Sequence[Sample]) -> dict[str, Bools]:
+    """Which samples are from which source, by name; nothing where there is only one."""
+    sources = np.array([sample.source or "unknown" for sample in samples])
+    names = sorted(set(sources.tolist()))
+    return {name: sources == name for name in names} if len(names) > 1 else {}
 
 
 def _in_order(samples: Sequence[Sample], candidates: Mapping[str, Candidate]) -> list[Candidate]:
@@ -114,7 +136,7 @@ def _measure(
     tokens = _tokenized(samples, captions)
     for metric in metrics:
         try:
-            measured = _apply(metric, captions, tokens, clip)
+            measured = _apply(metric, captions, samples, tokens, clip)
         except Unavailable as error:
             missing = NoScore(unavailable=str(error))
             for result in results:
@@ -128,10 +150,12 @@ def _measure(
 def _apply(
     metric: Metric,
     captions: Sequence[Sequence[str]],
+    samples: Sequence[Sample],
     tokens: list[Tokenized] | Unavailable,
     clip: ClipMeasure | Unavailable,
 ) -> list[list[Measured]]:
     """For each captioner what one metric finds."""
+    references = [sample.references for sample in samples]
     match metric:
         case "bleu":
             return [bleu(one) for one in _required(tokens)]
@@ -144,6 +168,14 @@ def _apply(
         case "clip_score":
             measure = _required(clip)
             return [measure(texts) for texts in captions]
+        case "concept_match":
+            return [[concept_match(texts, samples)] for texts in captions]
+        case "colour_accuracy":
+            return [[colour_accuracy(texts, references)] for texts in captions]
+        case "shape_accuracy":
+            return [[shape_accuracy(texts, references)] for texts in captions]
+        case "count_accuracy":
+            return [[count_accuracy(texts, references)] for texts in captions]
 
 
 def _tokenized(samples: Sequence[Sample], captions: Sequence[Sequence[str]]) -> list[Tokenized] | Unavailable:
@@ -159,16 +191,18 @@ def _required(thing: Thing | Unavailable) -> Thing:
     return thing
 
 
-def _scored(candidates: Sequence[Candidate], found: Mapping[str, Measured | NoScore]) -> Scored:
+def _scored(
+    candidates: Sequence[Candidate],
+    found: Mapping[str, Measured | NoScore],
+    groups: Mapping[str, Bools],
+) -> Scored:
     has_caption = np.array([candidate.caption is not None for candidate in candidates])
-    measured = {
-        name: one.only(has_caption) if isinstance(one, Measured) else one for name, one in found.items()
-    }
+    measured = {name: one.only(has_caption) for name, one in found.items() if isinstance(one, Measured)}
     columns = {
         name: [None if np.isnan(value) else float(value) for value in one.sample_scores()]
         for name, one in measured.items()
-        if isinstance(one, Measured)
     }
+    scores = {**found, **measured}
     card = ScoreCard(
         samples=len(candidates),
         scored=int(has_caption.sum()),
@@ -176,18 +210,24 @@ def _scored(candidates: Sequence[Candidate], found: Mapping[str, Measured | NoSc
             candidate.caption is not None and not candidate.caption.strip() for candidate in candidates
         ),
         unscored={candidate.id: candidate.reason for candidate in candidates if candidate.caption is None},
-        scores={name: _corpus_score(one) for name, one in measured.items()},
+        scores={name: _corpus_score(one) for name, one in scores.items()},
+        by_source={
+            group: {name: _corpus_score(one, inside) for name, one in scores.items()}
+            for group, inside in groups.items()
+        },
     )
     by_sample = [
         {"id": candidate.id} | {name: column[index] for name, column in columns.items()}
         for index, candidate in enumerate(candidates)
     ]
-    return Scored(card, by_sample)
+    return Scored(card, by_sample, measured)
 
 
-def _corpus_score(measured: Measured | NoScore) -> Score | NoScore:
+def _corpus_score(measured: Measured | NoScore, inside: Bools | None = None) -> Score | NoScore:
     if isinstance(measured, NoScore):
         return measured
+    if inside is not None:
+        measured = measured.only(inside)
     if not measured.n_scored:
         return NoScore(unavailable="no sample could be scored")
     low, high = measured.interval() or (None, None)

@@ -5,12 +5,13 @@ captioners:
   base: {kind: engine, model: embedded}
   adapter: {kind: engine, model: embedded, adapter: given}
   constant: {kind: constant, caption: a simple icon}
+  nearest: {kind: nearest, corpus: train.jsonl}   # another one with --training-corpus
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -55,6 +56,13 @@ class ConstantSpec(_Settings):
         return self
 
 
+class NearestSpec(_Settings):
+    """The floor of recall: the caption of the most alike drawing in a training corpus."""
+
+    kind: Literal["nearest"]
+    corpus: Text  # a training corpus, never the split; relative to the suite's folder
+
+
 class ShuffledSpec(_Settings):
     """The floor of other drawings' references."""
 
@@ -75,7 +83,7 @@ class UnavailableSpec(_Settings):
     reason: Text
 
 
-CaptionerSpec = EngineSpec | ConstantSpec | ShuffledSpec | PixelsSpec | UnavailableSpec
+CaptionerSpec = EngineSpec | ConstantSpec | NearestSpec | ShuffledSpec | PixelsSpec | UnavailableSpec
 
 
 class Suite(_Settings):
@@ -85,6 +93,11 @@ class Suite(_Settings):
     ]
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)] = METRICS
     clip: Text | None = None  # CLIP weights in open_clip's format: a Hugging Face id or a folder
+
+
+def with_training_corpus(suite: Suite, corpus: Path) -> Suite:
+    """The suite with every floor that learns from a corpus learning from this one."""
+    return suite.model_copy(update={"captioners": _with_corpora(suite, lambda _: str(corpus.resolve()))})
 
 
 def load_suite(name_or_path: str) -> tuple[str, Suite]:
@@ -121,13 +134,18 @@ def _with_absolute_paths(suite: Suite, folder: Path) -> Suite:
     def absolute(path: str) -> str:
         return str((folder / path).resolve())
 
-    captioners = {
-        name: spec.model_copy(update={"corpus": absolute(spec.corpus)})
-        if isinstance(spec, ConstantSpec) and spec.corpus
+    update = {"corpus": absolute(suite.corpus), "captioners": _with_corpora(suite, absolute)}
+    return suite.model_copy(update=update)
+
+
+def _with_corpora(suite: Suite, change: Callable[[str], str]) -> dict[str, CaptionerSpec]:
+    """The captioners, with another path for each training corpus."""
+    return {
+        name: spec.model_copy(update={"corpus": change(spec.corpus)})
+        if isinstance(spec, ConstantSpec | NearestSpec) and spec.corpus
         else spec
         for name, spec in suite.captioners.items()
     }
-    return suite.model_copy(update={"corpus": absolute(suite.corpus), "captioners": captioners})
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

@@ -14,7 +14,7 @@ from evaluation.captioners import Captioner
 from evaluation.captioners.floors import ConstantCaptioner, ShuffledCaptioner, typical_caption
 from evaluation.errors import Unavailable
 from evaluation.scoring import ClipMeasure
-from evaluation.suite import CaptionerSpec, ConstantSpec, EngineSpec, PixelsSpec, ShuffledSpec
+from evaluation.suite import CaptionerSpec, ConstantSpec, EngineSpec, NearestSpec, PixelsSpec, ShuffledSpec
 from rendering import Rasterizer
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Workbench:
                 return self._engine_captioner(spec)
             case ConstantSpec():
                 return ConstantCaptioner(_constant(spec))
+            case NearestSpec():
+                return self._nearest(Path(spec.corpus))
             case ShuffledSpec():
                 return ShuffledCaptioner(self._samples)
             case PixelsSpec():
@@ -82,6 +84,16 @@ class Workbench:
         if key not in self._engines:
             self._engines[key] = Engine.load(spec.model, quantization=spec.quantization)
         return self._engines[key]
+
+    def _nearest(self, corpus: Path) -> Captioner:
+        if not corpus.is_file():
+            raise Unavailable(
+                f"there is no training corpus {corpus}. Make it with `python -m training corpus build "
+                f"--out {corpus.parent}`, or name another one with --training-corpus"
+            )
+        from evaluation.captioners.nearest import NearestCaptioner
+
+        return NearestCaptioner(read_corpus(corpus), self._samples)
 
     def _pixel_captioner(self, spec: PixelsSpec) -> Captioner:
         from captioning.base_models import auto_device

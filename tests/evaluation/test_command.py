@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from captioning.corpus import Sample, write_corpus
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -55,8 +57,10 @@ def test_score_prints_one_object_with_every_metric(candidates: Path, corpus: Pat
             "cider",
             "clip_score",
             "clip_score_100",
-        )
+        ),
+        *("concept_match", "colour_accuracy", "shape_accuracy", "count_accuracy"),
     ]
+    assert "first tag" in card["scores"].pop("concept_match")["unavailable"]
     for score in card["scores"].values():
         assert score["low"] <= score["score"] <= score["high"]
         assert score["signature"]
@@ -89,6 +93,35 @@ def test_a_suite_in_a_log_has_progress_table_and_the_place_of_its_report(
     done = _run(suite, "--limit", "5", "--runs-dir", tmp_path / "runs", "--run", "first", "--json")
     assert json.loads(done.stdout)["folder"] == f"{tmp_path}/runs/first"
     assert "candidates" not in done.stderr, "nothing was made again"
+
+
+def test_a_floor_learns_from_the_corpus_that_is_named_and_samples_are_shown(
+    corpus: Path, samples: list[Sample], tmp_path: Path
+) -> None:
+    suite, runs, page = tmp_path / "floors.yaml", tmp_path / "runs", tmp_path / "page.html"
+    suite.write_text(
+        "corpus: corpus.jsonl\nmetrics: [shape_accuracy]\n"
+        "captioners:\n  constant: {kind: constant, caption: x}\n"
+        "  nearest: {kind: nearest, corpus: none.jsonl}\n",
+        encoding="utf-8",
+    )
+    write_corpus(tmp_path / "train.jsonl", samples[6:])
+    done = _run(suite, "--limit", "6", "--runs-dir", runs, "--json")
+    assert "--training-corpus" in json.loads(done.stdout)["rows"][1]["unavailable"]
+    done = _run(
+        *(suite, "--limit", "6", "--runs-dir", runs, "--run", "first", "--json"),
+        *("--training-corpus", tmp_path / "train.jsonl"),
+    )
+    report = json.loads(done.stdout)
+    assert report["rows"][1]["scores"]["shape_accuracy"]["score"] == 1
+    [comparison] = report["comparisons"]
+    assert (comparison["captioner"], comparison["baseline"]) == ("nearest", "constant")
+    assert comparison["differences"]["shape_accuracy"]["difference"] == 1
+    assert "## Against constant" in (runs / "first" / "report.md").read_text()
+
+    done = _run("samples", runs / "first", "--n", "4", "--out", page, "--corpus", corpus)
+    assert done.stdout == f"4 samples in {page}\n"
+    assert page.read_text().count("<article>") == 4
 
 
 def test_a_run_in_which_nobody_could_write_fails(corpus: Path, tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ def test_a_run_writes_candidates_scores_and_reports(corpus: Path, tiny_llama: Pa
     markdown = (folder / "report.md").read_text()
     assert "| constant | 12/12 | 0 | 0." in markdown
     assert "later is unavailable: not yet" in markdown
+    assert "## By source" not in markdown, "all samples are from one"
+    assert "| constant | all | +0." in markdown, "above what an untrained model writes"
+    assert [comparison["captioner"] for comparison in written["comparisons"]] == ["constant"]
     assert "| s0 | reference | a red circle |" in markdown
     assert "`bleu\\_4" not in markdown
     assert "`bleu_4|ref:closest" in markdown
@@ -134,6 +137,36 @@ def test_another_setup_is_another_run(corpus: Path, samples: list[Sample], tmp_p
     write_corpus(other, samples[:2])
     report, _ = run_suite(*suite, RunOptions(runs_dir=runs, corpus=other), _Progress())
     assert report.samples == 2
+
+
+def test_another_training_corpus_is_another_run_wherever_it_lies(
+    corpus: Path, samples: list[Sample], tmp_path: Path
+) -> None:
+    suite = load_suite(_suite(tmp_path, "nearest: {kind: nearest, corpus: train.jsonl}", "[shape_accuracy]"))
+    write_corpus(tmp_path / "train.jsonl", samples[6:])
+    write_corpus(tmp_path / "copy.jsonl", samples[6:])
+    write_corpus(tmp_path / "other.jsonl", samples[7:])
+
+    def run(training_corpus: Path | None) -> str:
+        options = RunOptions(runs_dir=tmp_path / "runs", limit=4, training_corpus=training_corpus)
+        return run_suite(*suite, options, _Progress())[0].run
+
+    assert run(None) == run(tmp_path / "copy.jsonl") != run(tmp_path / "other.jsonl")
+
+
+def test_the_report_has_scores_by_source(samples: list[Sample], tmp_path: Path) -> None:
+    sources = ("scenes", "@tabler/icons@3")
+    write_corpus(
+        tmp_path / "corpus.jsonl",
+        [one.model_copy(update={"source": sources[index % 2]}) for index, one in enumerate(samples)],
+    )
+    suite = load_suite(_suite(tmp_path, "constant: {kind: constant, caption: x}", "[shape_accuracy]"))
+    report, folder = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), _Progress())
+    [row] = report.rows
+    assert isinstance(row, ScoredRow)
+    assert list(row.by_source) == sorted(sources)
+    markdown = (folder / "report.md").read_text()
+    assert "| scenes | constant | - | - | 0.000 [0.000, 0.000] | - |" in markdown
 
 
 def test_a_captioner_without_weights_does_not_stop_the_others(corpus: Path, tmp_path: Path) -> None:

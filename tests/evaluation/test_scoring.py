@@ -57,12 +57,15 @@ def test_a_metric_that_is_unavailable_says_why_and_no_number(
             "cider",
             "clip_score",
             "clip_score_100",
-        )
+        ),
+        *("concept_match", "colour_accuracy", "shape_accuracy", "count_accuracy"),
     }
+    reasons = {"clip_score": "no weights", "clip_score_100": "no weights", "concept_match": "no sample's"}
     for name, missing in scored.card.scores.items():
-        assert isinstance(missing, NoScore)
-        assert ("no weights" if name.startswith("clip") else "needs Java") in missing.unavailable
-    assert scored.by_sample == [{"id": sample.id} for sample in samples]
+        if not name.endswith("accuracy"):
+            assert isinstance(missing, NoScore)
+            assert reasons.get(name, "needs Java") in missing.unavailable
+    assert scored.by_sample[1].keys() == {"id", "colour_accuracy", "shape_accuracy"}
 
 
 def test_one_sample_has_scores_without_intervals_and_no_cider(samples: list[Sample]) -> None:
@@ -81,6 +84,22 @@ def test_without_any_candidate_there_is_no_score(samples: list[Sample]) -> None:
 
 def _ones(candidates: Sequence[str]) -> list[Measured]:
     return [mean_of("clip_score", [1.0] * len(candidates), "clip")]
+
+
+def test_scores_by_source_are_of_its_samples_alone(samples: list[Sample]) -> None:
+    mixed = [
+        sample.model_copy(update={"source": source})
+        for sample, source in zip(samples[:5], ("scenes", "icons", "scenes", None, None), strict=True)
+    ]
+    made = _candidates("a red circle", "", "a blue circle", "a red circle", None)
+    [scored] = score(mixed, [made], clip=NO_CLIP, metrics=("rouge_l",))
+    found = {source: scores["rouge_l"] for source, scores in scored.card.by_source.items()}
+    assert list(found) == ["icons", "scenes", "unknown"]
+    assert {
+        source: (one.score, one.n) if isinstance(one, Score) else one for source, one in found.items()
+    } == {"icons": (0.0, 1), "scenes": (1.0, 2), "unknown": (1.0, 1)}
+    [alike] = score(samples[:5], [made], clip=NO_CLIP, metrics=("rouge_l",))
+    assert alike.card.by_source == {}, "one source is the whole"
 
 
 def test_candidates_of_another_corpus_are_refused(samples: list[Sample]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from captioning.errors import ConfigError
-from evaluation.suite import SUITES, EngineSpec, UnavailableSpec, load_suite
+from evaluation.suite import SUITES, EngineSpec, NearestSpec, UnavailableSpec, load_suite
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SUITES.glob("*.yaml")))
@@ -20,6 +20,7 @@ def test_shipped_suites_have_what_the_design_names() -> None:
     _, embedded = load_suite("embedded")
     assert embedded.captioners["base"] == EngineSpec(kind="engine", model="embedded")
     assert embedded.captioners["adapter"] == EngineSpec(kind="engine", model="embedded", adapter="given")
+    assert isinstance(embedded.captioners["nearest"], NearestSpec)
     _, external = load_suite("ext_capt")
     assert [external.captioners[name].kind for name in ("blip-base", "vit-gpt2")] == ["blip", "vit-gpt2"]
     assert isinstance(external.captioners["cogvlm"], UnavailableSpec)
@@ -40,6 +41,7 @@ def test_shipped_suites_have_what_the_design_names() -> None:
         ),
         ("captioners: {a: {kind: engine, max_new_tokens: 0}}", "greater than or equal to 1"),
         ("captioners: {A/b: {kind: shuffled}}", "String should match pattern"),
+        ("captioners: {a: {kind: nearest}}", "captioners.a.nearest.corpus: Field required"),
         ("captioners: {a: {kind: constant}}", "either 'caption' or 'corpus'"),
         ("captioners: {a: {kind: constant, caption: x, corpus: y}}", "either 'caption' or 'corpus'"),
         ("captioners: {}", "at least 1 item"),

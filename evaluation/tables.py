@@ -1,0 +1,94 @@
+"""Tables of a report in Markdown: what captions say, scores by source, differences from the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from evaluation.comparison import Comparison
+from evaluation.metrics.statistics import Difference
+from evaluation.scoring import NoScore, Score
+
+CLAIM_HEADINGS = {
+    "concept_match": "Concept",
+    "colour_accuracy": "Colours",
+    "shape_accuracy": "Shapes",
+    "count_accuracy": "Counts",
+}
+"""Columns of the second table: shares of captions that name the concept, or say what a reference says."""
+
+Scores = Mapping[str, Score | NoScore]
+
+
+def claims_table(scores: Mapping[str, Scores]) -> str:
+    """What each captioner's captions say, beside the references."""
+    lines = [[captioner, *score_cells(found, CLAIM_HEADINGS)] for captioner, found in scores.items()]
+    return table(["Captioner", *CLAIM_HEADINGS.values()], lines)
+
+
+def source_section(scores: Mapping[str, Mapping[str, Scores]], headings: Mapping[str, str]) -> Iterator[str]:
+    """The scores, by captioner and source, on the samples of each source; nothing where there is only one."""
+    sources = dict.fromkeys(source for found in scores.values() for source in found)
+    if not sources:
+        return
+    yield "## By source"
+    for columns in (headings, CLAIM_HEADINGS):
+        yield table(
+            ["Source", "Captioner", *columns.values()],
+            [
+                [escape(source), captioner, *score_cells(found[source], columns)]
+                for source in sources
+                for captioner, found in scores.items()
+            ],
+        )
+
+
+def comparison_section(comparisons: Sequence[Comparison], headings: Mapping[str, str]) -> Iterator[str]:
+    """Each captioner's differences from the baseline, on all samples and by source."""
+    if not comparisons:
+        return
+    yield (
+        f"## Against {comparisons[0].baseline}\n\nDifferences on the samples that both were scored on, with "
+        "paired 95 % intervals: above 0 the captioner is better. No correction for many comparisons."
+    )
+    for columns in (headings, CLAIM_HEADINGS):
+        yield table(
+            ["Captioner", "Source", *columns.values()],
+            [
+                [one.captioner, escape(source), *(_signed(found.get(name)) for name in columns)]
+                for one in comparisons
+                for source, found in [("all", one.differences), *one.by_source.items()]
+            ],
+        )
+
+
+def score_cells(scores: Scores, headings: Mapping[str, str]) -> list[str]:
+    """One cell for each heading: `0.412 [0.390, 0.433]`, or a dash."""
+    return [_cell(scores.get(name)) for name in headings]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escape(text: str) -> str:
+    """Text of unknown origin as plain Markdown text, on one line."""
+    escaped = "".join(f"\\{char}" if char in r"\`*_{}[]<>()#|!&~$" else char for char in text)
+    return " ".join(escaped.split())
+
+
+def _cell(score: Score | NoScore | None) -> str:
+    if not isinstance(score, Score):
+        return "-"
+    digits = 1 if score.score >= 10 else 3
+    if score.low is None or score.high is None:
+        return f"{score.score:.{digits}f}"
+    return f"{score.score:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+
+
+def _signed(found: Difference | None) -> str:
+    if found is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.difference:+.3f}"
+    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"

@@ -32,7 +32,8 @@ def base(
     """Make the embedded base model from nothing: corpus, tokenizer, pretraining, export."""
     import torch
 
-    from training.base.pretrain import BaseRecipe, run
+    from training.base.pretrain import run
+    from training.base.recipe import BaseRecipe
 
     torch.set_num_threads(threads)
     recipe = BaseRecipe()

@@ -10,127 +10,44 @@ import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from captioning.prompt import completion_ids, prompt_ids
-from training.base.corpus import Pair, build_pairs, common_concepts
+from training.base.corpus import Pair, build_pairs
+from training.base.examples import IGNORED, Batch, Example, Row, as_batch, batches, encode
+from training.base.picture import SIDE
+from training.base.recipe import BaseRecipe
 from training.base.tokenizer import MAX_CONTEXT_TOKENS, number_tokens, train_tokenizer
-from training.corpora.icon_packages import TRAINING_FAMILIES
-
-Row = tuple[list[int], list[int]]  # token ids of a prompt and of its completion
 
 _CHECKPOINT = "pretraining.pt"
-_IGNORED = -100
-_WIDTH_STEP = 16
+_TOKENIZER_PAIRS = 50_000  # that merges are learned from; more change little
 _VALIDATION_EXAMPLES = 800  # of each kind
 
 
-@dataclass(frozen=True)
-class BaseRecipe:
-    """Everything that decides the weights."""
-
-    scenes: int = 60_000  # seeds of generated scenes, held-out combinations included (they are dropped)
-    families: tuple[str, ...] = TRAINING_FAMILIES
-    max_chars: int = 900  # characters of canonical text
-    max_prompt_tokens: int = 288
-    vocab_size: int = 4096
-    hidden_size: int = 256
-    layers: int = 6
-    heads: int = 4
-    feed_forward: int = 704
-    steps: int = 2_200
-    batch_tokens: int = 5_120  # padding included
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 150
-    decay_steps: tuple[int, int] = (1_100, 2_260)  # from where to where the rate falls to zero
-    weight_decay: float = 0.05
-    scene_share: float = 0.4  # of the drawings of an epoch
-    rare_share: float = 0.3  # of the icons of what one family alone draws, in an epoch
-    seed: int = 7
-
-
-@dataclass(frozen=True)
-class Example:
-    prompt: list[int]
-    completions: list[list[int]]  # one for each reference
-    is_scene: bool
-    is_rare: bool = False  # an icon of what one family alone draws
-
-
-def encode(
-    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, processes: int = 1
-) -> list[Example]:
-    """Token ids of every pair whose prompt fits."""
-    known = common_concepts(pairs) | {""}
-    with ProcessPoolExecutor(processes) as pool:
-        encoded = pool.map(partial(_encode, tokenizer), pairs, chunksize=500)
-        return [
-            Example(prompt, completions, pair.source == "scene", pair.concept not in known)
-            for pair, (prompt, completions) in zip(pairs, encoded, strict=True)
-            if len(prompt) <= recipe.max_prompt_tokens
-        ]
-
-
-def _encode(tokenizer: PreTrainedTokenizerFast, pair: Pair) -> tuple[list[int], list[list[int]]]:
-    completions = [completion_ids(tokenizer, text) for text in pair.references]
-    return prompt_ids(tokenizer, pair.canonical), completions
-
-
-def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
-    """Batches of (prompt, completion) of like length; one reference of each drawing an epoch.
-
-    An epoch has all icons of what several families draw, and a share of the others and of the scenes.
-    """
-    rng = random.Random(f"{recipe.seed} {epoch}")
-    icons = [example for example in examples if not example.is_scene]
-    icons = [icon for icon in icons if not icon.is_rare or rng.random() < recipe.rare_share]
-    scenes = [example for example in examples if example.is_scene]
-    n_scenes = min(len(scenes), int(len(icons) * recipe.scene_share / (1 - recipe.scene_share)))
-    chosen = icons + rng.sample(scenes, n_scenes)
-    rows = [(example.prompt, rng.choice(example.completions)) for example in chosen]
-    rng.shuffle(rows)
-    by_width: dict[int, list[Row]] = {}
-    found: list[list[Row]] = []
-    for row in rows:
-        width = _width(row)
-        batch = by_width.setdefault(width, [])
-        batch.append(row)
-        if len(batch) == recipe.batch_tokens // width:
-            found.append(by_width.pop(width))
-    found.extend(by_width.values())
-    rng.shuffle(found)
-    yield from found
-
-
-def _width(row: Row) -> int:
-    """Tokens of a row, rounded up: a batch of a new shape costs new kernels, so shapes are few."""
-    return math.ceil((len(row[0]) + len(row[1])) / _WIDTH_STEP) * _WIDTH_STEP
-
-
-def tensors(rows: Sequence[Row], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input ids and labels, both (batch, width), padded on the right: causal attention needs no mask then."""
-    width = max(map(_width, rows))
-    ids = torch.full((len(rows), width), pad_id)
-    labels = torch.full((len(rows), width), _IGNORED)
-    for i, (prompt, completion) in enumerate(rows):
-        end = len(prompt) + len(completion)
-        ids[i, :end] = torch.tensor(prompt + completion)
-        labels[i, len(prompt) - 1 : end - 1] = torch.tensor(completion)
-    return ids, labels
-
-
-def caption_loss(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def caption_loss(model: LlamaForCausalLM, hidden: Tensor, batch: Batch) -> Tensor:
     """Mean cross-entropy over caption tokens; the head is applied only where there is a label."""
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state  # (batch, width, hidden)
-    wanted = labels != _IGNORED
-    return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[wanted])
+    wanted = batch.labels != IGNORED
+    return cross_entropy(model.lm_head(hidden[wanted]).float(), batch.labels[wanted])
+
+
+def picture_loss(eye: nn.Linear, hidden: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the pixels that `eye` tells from the state in which a caption begins."""
+    starts = hidden[torch.arange(len(batch.starts)), batch.starts]
+    return binary_cross_entropy_with_logits(eye(starts).float(), batch.pictures)
+
+
+def new_eye(recipe: BaseRecipe) -> nn.Linear:
+    """A head that is only there to teach: it is not part of the finished model."""
+    eye = nn.Linear(recipe.hidden_size, SIDE * SIDE)
+    nn.init.normal_(eye.weight, std=0.006)
+    return eye
 
 
 def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -154,7 +71,7 @@ def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
     return model
 
 
-def _order_numbers(weight: torch.Tensor, tokens: dict[int, int]) -> None:
+def _order_numbers(weight: Tensor, tokens: dict[int, int]) -> None:
     """Starts the embeddings of 0 to 999 as sines and cosines, so that near numbers begin alike."""
     frequencies = math.pi * 2 ** torch.linspace(0, 7, weight.shape[1] // 2)
     angles = torch.arange(1000)[:, None] / 1000 * frequencies  # (1000, hidden / 2)
@@ -175,8 +92,8 @@ class Trainer:
 
     def __init__(self, recipe: BaseRecipe, model: LlamaForCausalLM, pad_id: int, folder: Path) -> None:
         self.recipe, self.pad_id, self.folder = recipe, pad_id, folder
-        self.model = model.bfloat16()
-        self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.model, self.eye = model.bfloat16(), new_eye(recipe).bfloat16()
+        self.weights = [*self.model.parameters(), *self.eye.parameters()]
         self.masters = [weight.detach().float() for weight in self.weights]
         self.optimizer = torch.optim.AdamW(
             self.masters, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
@@ -186,9 +103,9 @@ class Trainer:
     def train(self, examples: Sequence[Example], validation: Mapping[str, Sequence[Example]]) -> None:
         started, seen, losses = time.monotonic(), 0, []
         for rows in self._remaining(examples):
-            ids, labels = tensors(rows, self.pad_id)
-            losses.append(self._update(ids, labels))
-            seen += ids.numel()
+            batch = as_batch(rows, self.pad_id)
+            losses.append(self._update(batch))
+            seen += batch.ids.numel()
             if self.step % 50 == 0:
                 rate = seen / (time.monotonic() - started)
                 mean = sum(losses) / len(losses)
@@ -209,9 +126,10 @@ class Trainer:
                     yield rows
                 position += 1
 
-    def _update(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
-        loss = caption_loss(self.model, ids, labels)
-        loss.backward()
+    def _update(self, batch: Batch) -> float:
+        hidden = self._hidden(batch)
+        loss = caption_loss(self.model, hidden, batch)
+        (loss + self.recipe.picture_weight * picture_loss(self.eye, hidden, batch)).backward()
         for master, weight in zip(self.masters, self.weights, strict=True):
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
@@ -224,6 +142,10 @@ class Trainer:
         self.step += 1
         return loss.item()
 
+    def _hidden(self, batch: Batch) -> Tensor:
+        """Last hidden states (rows, width, hidden)."""
+        return cast(Tensor, self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state)
+
     def validation_losses(self, validation: Mapping[str, Sequence[Example]]) -> dict[str, float]:
         return {name: round(self._loss(examples), 4) for name, examples in validation.items() if examples}
 
@@ -231,11 +153,13 @@ class Trainer:
         """Exact token mean over the first reference of each example."""
         total, count = 0.0, 0
         with torch.no_grad():
-            rows = sorted(((e.prompt, e.completions[0]) for e in examples), key=lambda row: len(row[0]))
+            rows = sorted(
+                (Row(e.prompt, e.completions[0], e.picture) for e in examples), key=attrgetter("width")
+            )
             for start in range(0, len(rows), 32):
-                ids, labels = tensors(rows[start : start + 32], self.pad_id)
-                n = int((labels != _IGNORED).sum())
-                total += caption_loss(self.model, ids, labels).item() * n
+                batch = as_batch(rows[start : start + 32], self.pad_id)
+                n = int((batch.labels != IGNORED).sum())
+                total += caption_loss(self.model, self._hidden(batch), batch).item() * n
                 count += n
         return total / count
 
@@ -276,7 +200,8 @@ def run(
     pairs = _pairs(recipe, work, cache_dir, processes)
     tokenizer_dir = work / "tokenizer"
     if not tokenizer_dir.exists():
-        texts = (text for pair in pairs for text in (pair.canonical, *pair.references))
+        some = random.Random(recipe.seed).sample(pairs, min(len(pairs), _TOKENIZER_PAIRS))
+        texts = (text for pair in some for text in (pair.canonical, *pair.references))
         train_tokenizer(texts, recipe.vocab_size).save_pretrained(tokenizer_dir)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
     examples = encode([pair for pair in pairs if not pair.is_validation], tokenizer, recipe, processes)

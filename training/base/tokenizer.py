@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from captioning.prompt import user_message
 
 USER, ASSISTANT, END, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
-MAX_CONTEXT_TOKENS = 1024
+MAX_CONTEXT_TOKENS = 2048
 
 _CHAT_TEMPLATE = (
     "{% for message in messages %}"

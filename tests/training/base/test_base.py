@@ -13,7 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from captioning.prompt import completion_ids, prompt_ids
 from tests.training.corpora.packages import make_package, squares
 from training.base.corpus import Pair, build_pairs, common_concepts
-from training.base.pretrain import BaseRecipe, batches, encode, learning_rate, new_model, run, tensors
+from training.base.examples import Batch, Row, as_batch, batches, encode
+from training.base.picture import SIDE, picture
+from training.base.pretrain import learning_rate, new_model, run
+from training.base.recipe import BaseRecipe
 from training.base.tokenizer import number_tokens, train_tokenizer
 from training.corpora import icons
 from training.corpora.icon_words import COLOUR_WORDS
@@ -88,7 +91,10 @@ def test_no_held_out_combination_is_learned(pairs: list[Pair]) -> None:
 
 
 def test_labels_are_the_caption_and_nothing_else() -> None:
-    ids, labels = tensors([([1, 2, 3], [7, 8]), ([1], [9])], pad_id=0)
+    rows = [Row([1, 2, 3], [7, 8], bytes([0, 255])), Row([1], [9], bytes([51, 0]))]
+    ids, labels, starts, pictures = as_batch(rows, pad_id=0)
+    assert starts.tolist() == [2, 0]
+    assert pictures.tolist() == [[0, 1], [pytest.approx(0.2), 0]]
     assert ids[:, :5].tolist() == [[1, 2, 3, 7, 8], [1, 9, 0, 0, 0]]
     assert labels[:, :5].tolist() == [[-100, -100, 7, 8, -100], [9, -100, -100, -100, -100]]
     assert ids.shape == labels.shape == (2, 16)  # the width is rounded up
@@ -102,8 +108,16 @@ def test_batches_hold_every_drawing_once_within_the_budget(
     examples = encode([*pairs, dataclasses.replace(pairs[0], source="lucide")], tokenizer, TINY)
     found = list(batches(examples, TINY, epoch=0))
     assert sum(len(rows) for rows in found) == len(examples)
-    assert all(len(rows) * max(len(p) + len(c) for p, c in rows) <= TINY.batch_tokens for rows in found)
+    assert all(len(rows) * max(row.width for row in rows) <= TINY.batch_tokens for rows in found)
     assert found == list(batches(examples, TINY, epoch=0)) != list(batches(examples, TINY, epoch=1))
+
+
+def test_a_picture_has_ink_where_the_drawing_has() -> None:
+    drawn = picture('<svg viewBox="0 0 1000 500"><rect width="500" height="500"/></svg>')
+    assert drawn is not None
+    rows = [drawn[start : start + SIDE] for start in range(0, SIDE * SIDE, SIDE)]
+    ink, paper = bytes([255] * (SIDE // 2)), bytes(SIDE // 2)
+    assert rows == [bytes(SIDE)] * (SIDE // 4) + [ink + paper] * (SIDE // 2) + [bytes(SIDE)] * (SIDE // 4)
 
 
 def test_an_epoch_has_a_share_of_what_one_family_alone_draws(
@@ -169,11 +183,11 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
     save = pretrain.Trainer.save
     update = pretrain.Trainer._update
 
-    def cut(self: pretrain.Trainer, ids: torch.Tensor, labels: torch.Tensor) -> float:
+    def cut(self: pretrain.Trainer, batch: Batch) -> float:
         if self.step == 3:
             save(self)
             raise Cut
-        return update(self, ids, labels)
+        return update(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(pretrain.Trainer, "_update", cut)

@@ -1,0 +1,116 @@
+"""From pairs to batches: token ids of prompts and captions, and a small picture of each drawing."""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from captioning.prompt import completion_ids, prompt_ids
+from training.base.corpus import Pair, common_concepts
+from training.base.picture import picture
+from training.base.recipe import BaseRecipe
+
+IGNORED = -100  # the label of what no loss is taken of
+_WIDTH_STEP = 16
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One drawing, in arrays: there are a hundred thousand of them."""
+
+    prompt: Ids
+    completions: Sequence[Ids]  # one for each reference
+    picture: bytes
+    is_scene: bool
+    is_rare: bool = False  # an icon of what one family alone draws
+
+
+class Row(NamedTuple):
+    """A drawing with one of its captions."""
+
+    prompt: Ids
+    completion: Ids
+    picture: bytes
+
+    @property
+    def width(self) -> int:
+        """Tokens, rounded up: a batch of a new shape costs new kernels, so shapes are few."""
+        return math.ceil((len(self.prompt) + len(self.completion)) / _WIDTH_STEP) * _WIDTH_STEP
+
+
+class Batch(NamedTuple):
+    ids: Tensor  # (rows, width), padded on the right: causal attention needs no mask then
+    labels: Tensor  # (rows, width)
+    starts: Tensor  # (rows,): where the prompt ends and the caption begins
+    pictures: Tensor  # (rows, pixels), from 0 for bare paper to 1 for ink
+
+
+def encode(
+    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, processes: int = 1
+) -> list[Example]:
+    """What the model reads and writes of every pair whose prompt fits and whose drawing can be drawn."""
+    known = common_concepts(pairs) | {""}
+    with ProcessPoolExecutor(processes) as pool:
+        encoded = pool.map(partial(_encode, tokenizer), pairs, chunksize=500)
+        return [
+            Example(prompt, completions, drawn, pair.source == "scene", pair.concept not in known)
+            for pair, (prompt, completions, drawn) in zip(pairs, encoded, strict=True)
+            if drawn and len(prompt) <= recipe.max_prompt_tokens
+        ]
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, pair: Pair) -> tuple[Ids, list[Ids], bytes | None]:
+    completions: list[Ids] = [array("H", completion_ids(tokenizer, text)) for text in pair.references]
+    return array("H", prompt_ids(tokenizer, pair.canonical)), completions, picture(pair.canonical)
+
+
+def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
+    """Batches of rows of like length; one reference of each drawing an epoch.
+
+    An epoch has all icons of what several families draw, and a share of the others and of the scenes.
+    """
+    rng = random.Random(f"{recipe.seed} {epoch}")
+    icons = [example for example in examples if not example.is_scene]
+    icons = [icon for icon in icons if not icon.is_rare or rng.random() < recipe.rare_share]
+    scenes = [example for example in examples if example.is_scene]
+    n_scenes = min(len(scenes), int(len(icons) * recipe.scene_share / (1 - recipe.scene_share)))
+    chosen = icons + rng.sample(scenes, n_scenes)
+    rows = [Row(example.prompt, rng.choice(example.completions), example.picture) for example in chosen]
+    rng.shuffle(rows)
+    by_width: dict[int, list[Row]] = {}
+    found: list[list[Row]] = []
+    for row in rows:
+        batch = by_width.setdefault(row.width, [])
+        batch.append(row)
+        if len(batch) == recipe.batch_tokens // row.width:
+            found.append(by_width.pop(row.width))
+    found.extend(by_width.values())
+    rng.shuffle(found)
+    yield from found
+
+
+def as_batch(rows: Sequence[Row], pad_id: int) -> Batch:
+    """The rows as tensors."""
+    width = max(row.width for row in rows)
+    ids = torch.full((len(rows), width), pad_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    for i, (prompt, completion, _) in enumerate(rows):
+        start, end = len(prompt), len(prompt) + len(completion)
+        ids[i, :end] = torch.tensor([*prompt, *completion])
+        labels[i, start - 1 : end - 1] = torch.tensor(completion)
+    pictures = np.stack([np.frombuffer(row.picture, np.uint8) for row in rows])
+    starts = torch.tensor([len(row.prompt) - 1 for row in rows])
+    return Batch(ids, labels, starts, torch.from_numpy(pictures) / 255)

@@ -1,0 +1,32 @@
+"""What decides the weights of the embedded base model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.corpora.icon_packages import TRAINING_FAMILIES
+
+
+@dataclass(frozen=True)
+class BaseRecipe:
+    """Everything that decides the weights."""
+
+    scenes: int = 70_000  # seeds of generated scenes, held-out combinations included (they are dropped)
+    families: tuple[str, ...] = TRAINING_FAMILIES
+    max_chars: int = 1_400  # characters of canonical text
+    max_prompt_tokens: int = 448
+    vocab_size: int = 4096
+    hidden_size: int = 256
+    layers: int = 6
+    heads: int = 4
+    feed_forward: int = 704
+    steps: int = 3_200
+    batch_tokens: int = 5_120  # padding included
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 150
+    decay_steps: tuple[int, int] = (2_200, 3_260)  # from where to where the rate falls to zero
+    weight_decay: float = 0.05
+    scene_share: float = 0.4  # of the drawings of an epoch
+    rare_share: float = 0.3  # of the icons of what one family alone draws, in an epoch
+    picture_weight: float = 1.0  # of the loss on the drawing's picture, beside that on the caption
+    seed: int = 7

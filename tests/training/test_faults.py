@@ -118,7 +118,8 @@ def _same(run: Run, undisturbed: Run) -> None:
     assert run.weights() == undisturbed.weights()
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow  # a lost node, below, kills a worker too
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_worker_costs_nothing_but_time(
     rank: int, undisturbed: Run, recipe: Recipe, home: Path
 ) -> None:

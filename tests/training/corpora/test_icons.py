@@ -163,6 +163,11 @@ def test_families() -> None:
     assert HELD_OUT_FAMILY not in TRAINING_FAMILIES
 
 
+def test_every_family_is_in_the_notice() -> None:
+    notice = " ".join((Path(__file__).parents[3] / "NOTICE").read_text(encoding="utf-8").split())
+    assert [family for family, package in PACKAGES.items() if package.copyright not in notice] == []
+
+
 def test_everyday_concepts_are_never_held_out() -> None:
     assert not any(map(is_held_out_concept, ("house", "heart", "camera", "gear", "sun", "bicycle")))
     share = sum(is_held_out_concept(f"thing {i}") for i in range(5_000)) / 5_000

@@ -1,13 +1,13 @@
 """Corpora made on demand: scenes and icons, canonicalized, split, written as JSON Lines with a report.
 
 A drawing's split follows from the hash of its canonical text, so that equal drawings, however they
-are written, never stand in two splits. Held-out combinations of shape and colour, held-out concepts
-and the held-out icon family go to the test split only. The stored `svg` is the raw text.
+are written, never stand in two splits; one that looks like a drawing of another split is left out.
+Held-out combinations of shape and colour, held-out concepts and the held-out icon family go to the test
+split only. The stored `svg` is the raw text.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 from collections import Counter
@@ -17,21 +17,24 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from captioning.corpus import Sample, corpus_fingerprint, write_corpus
 from captioning.errors import CorpusError
-from rendering import CANONICALIZER_VERSION, SvgRejected, canonicalize, load
+from rendering import CANONICALIZER_VERSION, RenderError, SvgRejected, canonicalize, load
+from training.corpora.duplicates import NearIndex
+from training.corpora.examine import digest, picture_hash
 from training.corpora.icon_packages import HELD_OUT_FAMILY, PACKAGES, TRAINING_FAMILIES, Package
 from training.corpora.icons import (
     concept,
     is_held_out_concept,
     read_icons,
 )
+from training.corpora.inputs import SPLITS, Split
+from training.corpora.manifests import manifest_of, write_manifest
+from training.corpora.render_hash import METHOD, RenderHash
 from training.corpora.scenes import Style, generate_scene, is_held_out
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 STYLES: tuple[Style, ...] = get_args(Style)
 
 SCENES_SOURCE = "scenes"
@@ -67,6 +70,7 @@ class BuildReport:
 
     spec: CorpusSpec
     canonicalizer_version: str
+    render_hash: str
     splits: dict[Split, SplitReport]
     dropped: dict[str, int]
 
@@ -79,6 +83,7 @@ class Candidate:
     canonical_chars: int
     digest: str  # of the canonical text
     is_held_out: bool
+    render_hash: RenderHash | None = None  # None: it was not drawn
 
     def split(self) -> Split:
         share = _SCENE_SHARE if self.sample.source == SCENES_SOURCE else _ICON_SHARE
@@ -88,21 +93,31 @@ class Candidate:
 
 @dataclass
 class _Builder:
-    """The splits as they fill up; every drawing is taken once."""
+    """The splits as they fill up; every drawing is taken once, and nothing like it by another split."""
 
     dropped: Counter[str] = field(default_factory=Counter)
     splits: dict[Split, list[Candidate]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     seen: set[str] = field(default_factory=set)
+    pictures: NearIndex[Split] = field(default_factory=NearIndex)
 
-    def add(self, candidate: Candidate | str) -> None:
-        """Takes a candidate, or counts the reason why there is none."""
-        if isinstance(candidate, str):
-            self.dropped[candidate] += 1
-        elif candidate.digest in self.seen:
-            self.dropped["the same drawing again"] += 1
-        else:
-            self.seen.add(candidate.digest)
-            self.splits[candidate.split()].append(candidate)
+    def add(self, candidate: Candidate | str) -> bool:
+        """Takes a candidate, or counts the reason why it is not taken."""
+        reason = candidate if isinstance(candidate, str) else self._reason(candidate)
+        if reason or isinstance(candidate, str):
+            self.dropped[reason] += 1
+            return False
+        self.seen.add(candidate.digest)
+        self.splits[candidate.split()].append(candidate)
+        if candidate.render_hash is not None:
+            self.pictures.add(candidate.render_hash, candidate.split())
+        return True
+
+    def _reason(self, candidate: Candidate) -> str:
+        if candidate.digest in self.seen:
+            return "the same drawing again"
+        near = () if candidate.render_hash is None else self.pictures.near(candidate.render_hash)
+        is_elsewhere = any(split != candidate.split() for split in near)
+        return "looks like a drawing of another split" if is_elsewhere else ""
 
 
 def build_corpus(
@@ -114,7 +129,7 @@ def build_corpus(
     workers: int = 2,
     progress: Callable[[str], None] = lambda message: None,
 ) -> BuildReport:
-    """Writes train.jsonl, validation.jsonl, test.jsonl and report.json to `out`.
+    """Writes train.jsonl, validation.jsonl and test.jsonl with their manifests, and report.json, to `out`.
 
     Raises:
         CorpusError: an icon package that cannot be fetched or is not the pinned one.
@@ -123,13 +138,12 @@ def build_corpus(
     with ProcessPoolExecutor(workers) as pool:
         for family in spec.icons:
             progress(f"{family} icons")
-            prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars)
+            prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars, draw=True)
             icons = read_icons(family, cache_dir, spec.style, packages)
             for candidate in pool.map(prepare, icons, chunksize=200):
                 builder.add(candidate)
         progress("scenes")
-        for candidate in _enough_scenes(spec, pool):
-            builder.add(candidate)
+        _add_scenes(builder, spec, pool)
     progress("writing")
     return _write(builder, spec, out)
 
@@ -157,8 +171,8 @@ def checked_style(style: str) -> Style:
     return known[style]
 
 
-def prepare_scene(seed: int, style: Style, max_chars: int) -> Candidate | str:
-    """The scene of a seed, or the reason why it is left out."""
+def prepare_scene(seed: int, style: Style, max_chars: int, draw: bool = False) -> Candidate | str:
+    """The scene of a seed, or the reason why it is left out; with `draw`, it has its picture's hash."""
     scene = generate_scene(seed, style)
     sample = Sample(
         id=f"{SCENES_SOURCE}/{seed}",
@@ -169,56 +183,61 @@ def prepare_scene(seed: int, style: Style, max_chars: int) -> Candidate | str:
         license="Apache-2.0",
         caption_author="generator",
     )
-    return _candidate(sample, is_held_out(scene.truth), max_chars)
+    return _candidate(sample, is_held_out(scene.truth), max_chars, draw)
 
 
-def prepare_icon(sample: Sample, max_chars: int) -> Candidate | str:
+def prepare_icon(sample: Sample, max_chars: int, draw: bool = False) -> Candidate | str:
     held_out = sample.id.startswith(f"{HELD_OUT_FAMILY}/") or is_held_out_concept(concept(sample))
-    return _candidate(sample, held_out, max_chars)
+    return _candidate(sample, held_out, max_chars, draw)
 
 
-def _candidate(sample: Sample, held_out: bool, max_chars: int) -> Candidate | str:
+def _candidate(sample: Sample, held_out: bool, max_chars: int, draw: bool) -> Candidate | str:
     try:
-        canonical = canonicalize(load(sample.svg.encode()))
+        drawing = load(sample.svg.encode())
+        canonical = canonicalize(drawing)
+        if len(canonical) > max_chars:
+            return f"canonical text over {max_chars} characters"
+        render_hash = picture_hash(drawing) if draw else None
     except SvgRejected as error:
         return f"refused: {error.code}"
-    if len(canonical) > max_chars:
-        return f"canonical text over {max_chars} characters"
-    return Candidate(sample, len(canonical), hashlib.sha256(canonical.encode()).hexdigest(), held_out)
+    except RenderError as error:
+        return f"no picture: {error.code}"
+    return Candidate(sample, len(canonical), digest(canonical), held_out, render_hash)
 
 
 def scene_seeds(seed: int) -> Iterable[int]:
     return count(seed * _SEEDS_PER_BUILD)
 
 
-def _enough_scenes(spec: CorpusSpec, pool: ProcessPoolExecutor) -> Iterator[Candidate | str]:
+def _add_scenes(builder: _Builder, spec: CorpusSpec, pool: ProcessPoolExecutor) -> None:
     """Scenes until every split has its number; what is beyond a split's number is passed over."""
     wanted = Counter({"train": spec.scenes, "validation": spec.scenes // 20, "test": spec.scenes // 20})
-    prepare = partial(prepare_scene, style=spec.style, max_chars=spec.max_canonical_chars)
+    prepare = partial(prepare_scene, style=spec.style, max_chars=spec.max_canonical_chars, draw=True)
     seeds = iter(scene_seeds(spec.seed))
     while missing := wanted.total():
         block = list(islice(seeds, min(_BLOCK, 4 * missing)))
         for candidate in pool.map(prepare, block, chunksize=len(block) // 16 + 1):
             if isinstance(candidate, str):
-                yield candidate
-            elif wanted[candidate.split()]:
+                builder.add(candidate)
+            elif wanted[candidate.split()] and builder.add(candidate):
                 wanted[candidate.split()] -= 1
-                yield candidate
-            if not wanted.total():
-                return
 
 
 def _write(builder: _Builder, spec: CorpusSpec, out: Path) -> BuildReport:
-    splits = {split: _write_split(out / f"{split}.jsonl", found) for split, found in builder.splits.items()}
-    report = BuildReport(spec, CANONICALIZER_VERSION, splits, dict(builder.dropped))
+    splits = {split: _write_split(out, split, found) for split, found in builder.splits.items()}
+    report = BuildReport(spec, CANONICALIZER_VERSION, METHOD, splits, dict(builder.dropped))
     (out / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
     return report
 
 
-def _write_split(path: Path, candidates: Sequence[Candidate]) -> SplitReport:
+def _write_split(out: Path, split: Split, candidates: Sequence[Candidate]) -> SplitReport:
     """Sorted by hash: a shuffle that is the same each time."""
     mixed = sorted(candidates, key=lambda candidate: candidate.digest)
+    path = out / f"{split}.jsonl"
     write_corpus(path, (candidate.sample for candidate in mixed))
+    fingerprint = corpus_fingerprint(path)
+    pairs = ((candidate.sample, candidate.digest) for candidate in mixed)
+    write_manifest(out, manifest_of(split, fingerprint, pairs))
     lengths = sorted(candidate.canonical_chars for candidate in mixed) or [0]
     return SplitReport(
         samples=len(mixed),
@@ -229,5 +248,5 @@ def _write_split(path: Path, candidates: Sequence[Candidate]) -> SplitReport:
             "p90": lengths[len(lengths) * 9 // 10],
             "max": lengths[-1],
         },
-        fingerprint=corpus_fingerprint(path),
+        fingerprint=fingerprint,
     )

@@ -8,51 +8,71 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Generic, TypeVar
 
-from training.corpora.render_hash import NEAR_SHAPE, SHAPE_BITS, are_near
+import numpy as np
+
+from training.corpora.render_hash import NEAR_BLOCK, RenderHash, Values, are_near, blocks
 
 K = TypeVar("K")
+Place = tuple[int, ...]
 
-_BANDS = NEAR_SHAPE + 1  # with so many parts, two near hashes are equal in one of them at least
+_FIRST_ROOM = 8  # pictures
 
 
 class NearIndex(Generic[K]):
     """Finds the pictures that are near a picture, among those that were added.
 
-    Exact, by the pigeonhole principle (Norouzi et al., 2012, "Fast search in Hamming space with
-    multi-index hashing"): only hashes that share a part with the one looked for are compared.
+    Exact: near pictures differ by `NEAR_BLOCK` at most in the mean of any part that is made of blocks. So
+    pictures are kept in buckets by the means of three halves, and only neighbouring buckets are compared.
     """
 
     def __init__(self) -> None:
-        self._by_band: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
-        self._keys: defaultdict[int, list[K]] = defaultdict(list)  # by render hash
+        self._buckets: defaultdict[Place, _Bucket] = defaultdict(_Bucket)
+        self._keys: defaultdict[RenderHash, list[K]] = defaultdict(list)
 
-    def add(self, render_hash: int, key: K) -> None:
+    def add(self, render_hash: RenderHash, key: K) -> None:
         if render_hash not in self._keys:
-            for band, part in zip(self._by_band, _parts(render_hash), strict=True):
-                band[part].append(render_hash)
+            self._buckets[_place(blocks(render_hash))].add(render_hash)
         self._keys[render_hash].append(key)
 
-    def near(self, render_hash: int) -> Iterator[K]:
+    def near(self, render_hash: RenderHash) -> Iterator[K]:
         """The keys of all pictures at that hash or near it."""
-        for found in self._near_hashes(render_hash):
-            yield from self._keys[found]
-
-    def _near_hashes(self, render_hash: int) -> set[int]:
-        found: set[int] = set()
-        for band, part in zip(self._by_band, _parts(render_hash), strict=True):
-            found.update(other for other in band.get(part, ()) if are_near(other, render_hash))
-        return found
-
-
-def _parts(render_hash: int) -> Iterator[int]:
-    for band in range(_BANDS):
-        start, end = band * SHAPE_BITS // _BANDS, (band + 1) * SHAPE_BITS // _BANDS
-        yield (render_hash >> start) & ((1 << (end - start)) - 1)
+        block_values = blocks(render_hash)
+        for step in product((-1, 0, 1), repeat=3):
+            place = tuple(np.add(_place(block_values), step).tolist())
+            if place in self._buckets:
+                for candidate in self._buckets[place].candidates(block_values.ravel()):
+                    if are_near(candidate, render_hash):
+                        yield from self._keys[candidate]
 
 
-def clusters(digests: Sequence[str], render_hashes: Sequence[int]) -> list[int]:
+class _Bucket:
+    """Hashes, with their blocks in one growing array, so that all are compared at once."""
+
+    def __init__(self) -> None:
+        self._hashes: list[RenderHash] = []
+        self._blocks: Values = np.empty((_FIRST_ROOM, 48), np.int16)
+
+    def add(self, render_hash: RenderHash) -> None:
+        if len(self._hashes) == len(self._blocks):
+            self._blocks = np.concatenate([self._blocks, np.empty_like(self._blocks)])
+        self._blocks[len(self._hashes)] = blocks(render_hash).ravel()
+        self._hashes.append(render_hash)
+
+    def candidates(self, block_values: Values) -> list[RenderHash]:
+        differences = np.abs(self._blocks[: len(self._hashes)] - block_values).max(axis=1)
+        return [self._hashes[index] for index in np.flatnonzero(differences <= NEAR_BLOCK)]
+
+
+def _place(block_values: Values) -> Place:
+    """The mean green of the upper, lower and left half, in steps that near pictures differ by one in."""
+    green = block_values[..., 1]
+    return tuple(int(half.mean() // (NEAR_BLOCK + 1)) for half in (green[:2], green[2:], green[:, :2]))
+
+
+def clusters(digests: Sequence[str], render_hashes: Sequence[RenderHash]) -> list[int]:
     """For each sample the number of the first one of its cluster.
 
     A cluster is what equal canonical texts and near pictures link, over several steps if need be.

@@ -20,7 +20,7 @@ from rendering.decode import decode
 from rendering.parse import parse
 from rendering.paths import parse_path
 from training.corpora.leaks import DRAWN_TEXT, Extent, leaks, words_by_place
-from training.corpora.render_hash import RENDER_SIZE_PX, render_hash
+from training.corpora.render_hash import RENDER_SIZE_PX, RenderHash, render_hash
 
 _SHAPES = frozenset("path rect circle ellipse line polyline polygon text image".split())
 _ALL = 1 << 30  # segments of a path; the limits held when it was loaded
@@ -32,7 +32,7 @@ class Facts:
 
     canonical: str
     digest: str  # of the canonical text
-    render_hash: int
+    render_hash: RenderHash
     elements: int = 0  # in the canonical text, without the root
     path_commands: int = 0
     colours: int = 0
@@ -86,7 +86,7 @@ def examine(sample: Sample) -> Facts | str:
     )
 
 
-def picture_hash(drawing: Drawing) -> int:
+def picture_hash(drawing: Drawing) -> RenderHash:
     """The render hash of a drawing.
 
     Raises:

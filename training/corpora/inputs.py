@@ -45,7 +45,9 @@ def read_corpora(files: Iterable[Path]) -> Iterator[Sample]:
 def _in_path(path: Path) -> list[tuple[str, Path]]:
     if not path.is_dir():
         return [(path.name, path)]
-    splits = [(split, path / f"{split}{suffix}") for split in SPLITS for suffix in _SUFFIXES]
+    splits: list[tuple[str, Path]] = [
+        (split, path / f"{split}{suffix}") for split in SPLITS for suffix in _SUFFIXES
+    ]
     present = [(split, file) for split, file in splits if file.is_file()]
     if not present:
         raise ConfigError(

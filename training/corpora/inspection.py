@@ -15,7 +15,7 @@ from rendering import CANONICALIZER_VERSION
 from training.corpora.duplicates import clusters, groups
 from training.corpora.examine import Facts, examine
 from training.corpora.processes import spread
-from training.corpora.render_hash import METHOD
+from training.corpora.render_hash import METHOD, RenderHash
 from training.corpora.strata import Statistics
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Seen:
     file: str
     id: str
     digest: str
-    render_hash: int
+    render_hash: RenderHash
 
 
 @dataclass(frozen=True)

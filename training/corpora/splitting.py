@@ -22,7 +22,7 @@ from training.corpora.examine import Facts, identify
 from training.corpora.inputs import SPLITS, Split, read_corpora
 from training.corpora.manifests import manifest_of, write_manifest
 from training.corpora.processes import spread
-from training.corpora.render_hash import METHOD
+from training.corpora.render_hash import METHOD, RenderHash
 
 _SAMPLES_PER_NOTE = 200
 
@@ -53,7 +53,7 @@ class Kept:
 
     id: str
     digest: str
-    render_hash: int
+    render_hash: RenderHash
     source: str
     concept: str
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,9 @@ import pytest
 from captioning.corpus import Sample, corpus_fingerprint, read_corpus
 from captioning.errors import CorpusError
 from rendering import canonicalize, load
+from tests.training.corpora.drawings import HOUSE, HOUSE_MOVED, different
 from tests.training.corpora.packages import make_package, squares
 from training.corpora.build import (
-    SPLITS,
     BuildReport,
     Candidate,
     CorpusSpec,
@@ -19,6 +20,8 @@ from training.corpora.build import (
     prepare_scene,
     write_scenes,
 )
+from training.corpora.inputs import SPLITS
+from training.corpora.manifests import read_manifest
 from training.corpora.scenes import generate_scene, is_held_out
 
 SPEC = CorpusSpec(scenes=60, icons=("toy",), seed=3)
@@ -65,6 +68,27 @@ def test_no_drawing_is_in_two_splits(built: tuple[Path, BuildReport]) -> None:
     samples = [sample for split in samples_of(built[0]).values() for sample in split]
     texts = [canonicalize(load(sample.svg.encode())) for sample in samples]
     assert len(set(texts)) == len(texts)
+
+
+def test_what_looks_like_a_drawing_of_another_split_is_left_out(tmp_path: Path) -> None:
+    both = {"a/house": HOUSE, "b/house": HOUSE_MOVED, "b/thing": different(1)}
+    package = make_package(tmp_path, both, {"icons.json": {}}, folder="icons/a")
+    report = build_corpus(
+        CorpusSpec(scenes=0, icons=("toy", "tabler")),  # the second one is for the test only
+        tmp_path / "out",
+        tmp_path,
+        packages={"toy": package, "tabler": replace(package, folder="icons/b")},
+        workers=1,
+    )
+    assert report.dropped == {"looks like a drawing of another split": 1}
+    assert [sample.id for sample in read_corpus(tmp_path / "out" / "test.jsonl")] == ["tabler/thing"]
+
+
+def test_each_split_has_its_manifest(built: tuple[Path, BuildReport]) -> None:
+    for split, samples in samples_of(built[0]).items():
+        manifest = read_manifest(built[0] / f"{split}.manifest.json")
+        assert list(manifest.samples) == [sample.id for sample in samples]
+        assert manifest.fingerprint == corpus_fingerprint(built[0] / f"{split}.jsonl")
 
 
 def test_held_out_combinations_are_in_the_test_split_only(built: tuple[Path, BuildReport]) -> None:

@@ -96,7 +96,7 @@ def test_duplicates_can_be_dropped_and_long_drawings_too(mixed: Path, tmp_path: 
 
 
 def test_shares_are_kept_within_chance() -> None:
-    kept = [Kept(str(n), f"{n:x}", n, "", "") for n in range(4_000)]
+    kept = [Kept(str(n), f"{n:x}", b"", "", "") for n in range(4_000)]
     splits, _ = assign(kept, range(len(kept)), SplitSpec((0.8, 0.1, 0.1)))
     shares = {split: number / len(kept) for split, number in Counter(splits).items()}
     assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.02)

@@ -19,6 +19,7 @@ from rich.markup import escape
 from captioning.errors import ConfigError
 from rendering import SvgCaptionError
 from training.base.cli import app as base_app
+from training.clip.cli import app as clip_app
 from training.corpora.cli import app as corpus_app
 from training.recipe import Recipe, load_recipe, notes
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(base_app, name="base")
+app.add_typer(clip_app, name="clip")
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a YAML file.")]
 Overrides = Annotated[

@@ -1,0 +1,1 @@
+"""Tests of the embedded CLIP's recipe."""

@@ -31,7 +31,10 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Clip = Annotated[
     str | None,
-    typer.Option(metavar="FOLDER|ID", help="CLIP weights in open_clip's format: a folder or a hub id."),
+    typer.Option(
+        metavar="embedded|FOLDER|ID",
+        help="CLIP weights: ours, or others in open_clip's format from a folder or the hub.",
+    ),
 ]
 
 
@@ -64,13 +67,13 @@ def run(
     corpus: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Another split than the suite's.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
-    clip: Clip = None,
-    name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
     training_corpus: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="What the floor `nearest` takes captions from."),
     ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
+    clip: Clip = None,
+    name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where runs keep their files.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
@@ -111,7 +114,7 @@ def score(
         ),
     ],
     *,
-    clip: Clip = None,
+    clip: Clip = "embedded",
     as_json: Json = False,
 ) -> None:
     """Score candidates made anywhere against the references in CORPUS."""
@@ -134,9 +137,6 @@ def score(
         raise typer.Exit(1)
 
 
-@contextmanager
-def _stdout_kept() -> Iterator[TextIO]:
-    """Standard output for the answer alone: what libraries print goes to standard error."""
 @app.command()
 def samples(
     run: Annotated[Path, typer.Argument(metavar="RUN", exists=True, file_okay=False, help="Its folder.")],
@@ -155,6 +155,9 @@ def samples(
     Console(soft_wrap=True, highlight=False).print(f"{shown} samples in {out}", markup=False)
 
 
+@contextmanager
+def _stdout_kept() -> Iterator[TextIO]:
+    """Standard output for the answer alone: what libraries print goes to standard error."""
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         yield stdout
@@ -187,13 +190,10 @@ def _print_rows(rows: Sequence[ScoredRow | UnavailableRow]) -> None:
     if not console.is_terminal:
         console.width = 200  # a log has no width: no cell is cut
     console.print(table)
+    console.print(_claims(rows))
     for note in notes(rows):
         console.print(escape(note), soft_wrap=True)
 
-    console.print(_claims(rows))
-
-def _note(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 def _claims(rows: Sequence[ScoredRow | UnavailableRow]) -> Table:
     from evaluation.report import ScoredRow
@@ -205,6 +205,9 @@ def _claims(rows: Sequence[ScoredRow | UnavailableRow]) -> Table:
             table.add_row(escape(row.captioner), *score_cells(row.scores, CLAIM_HEADINGS))
     return table
 
+
+def _note(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class Suite(_Settings):
         dict[Name, Annotated[CaptionerSpec, Field(discriminator="kind")]], Field(min_length=1)
     ]
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)] = METRICS
-    clip: Text | None = None  # CLIP weights in open_clip's format: a Hugging Face id or a folder
+    clip: Text | None = None  # weights: `embedded` for ours, or a hub id or folder in open_clip's format
 
 
 def with_training_corpus(suite: Suite, corpus: Path) -> Suite:

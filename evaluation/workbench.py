@@ -52,10 +52,10 @@ class Workbench:
                 raise Unavailable(spec.reason)
 
     def clip(self, source: str | None) -> ClipMeasure | Unavailable:
-        """CLIP Score with the weights of that folder or hub id, or why it cannot be had."""
+        """CLIP Score with the weights of that folder or hub id or `embedded`, or why it cannot be had."""
         if source is None:
             return Unavailable(
-                "CLIP Score needs weights: give --clip FOLDER, in open_clip's format, or a hub id"
+                "CLIP Score needs weights: give --clip embedded, a folder in open_clip's format, or a hub id"
             )
         from captioning.base_models import auto_device
         from evaluation.metrics.clip import ClipModel, ClipScorer

@@ -26,6 +26,11 @@ from evaluation.models import model_folder
 from evaluation.pictures import picture_of, picture_signature
 from rendering import Rasterizer, SvgCaptionError
 
+EMBEDDED = "embedded"
+"""Stands for the model that ships with the repository: small, of our own making, comparable with no other."""
+
+_EMBEDDED_FOLDER = Path(__file__).parents[1] / "embedded_clip"
+_EMBEDDED_NAME = "embedded-clip"
 _FILES = ("*.json", "*.txt", "open_clip_model.safetensors")
 _BATCH_SIZE = 32
 _SCALES = (("clip_score", 2.5, "A photo depicts "), ("clip_score_100", 100.0, ""))
@@ -48,18 +53,21 @@ class ClipModel:
 
     @classmethod
     def load(cls, source: str, *, device: str = "cpu") -> Self:
-        """A model in open_clip's folder format: a local folder, or a hub id.
+        """A model in open_clip's folder format: a local folder, a hub id, or `embedded` for the shipped one.
 
         Raises:
             Unavailable: no such weights; random ones are never used in their place.
         """
-        folder = f"local-dir:{model_folder(source, _FILES)}"
+        is_embedded = source == EMBEDDED
+        path = _EMBEDDED_FOLDER if is_embedded else model_folder(source, _FILES)
+        folder = f"local-dir:{path}"
         try:
             model, transform = open_clip.create_model_from_pretrained(folder)
             tokenizer = open_clip.get_tokenizer(folder)
         except (OSError, RuntimeError, ValueError) as error:
             raise Unavailable(f"'{source}' holds no CLIP model that open_clip can load: {error}") from None
-        return cls(model, transform, tokenizer, name=Path(source).name, device=device)
+        name = _EMBEDDED_NAME if is_embedded else Path(source).name
+        return cls(model, transform, tokenizer, name=name, device=device)
 
     @cached_property
     def signature(self) -> str:

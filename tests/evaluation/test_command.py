@@ -68,11 +68,12 @@ def test_score_prints_one_object_with_every_metric(candidates: Path, corpus: Pat
 
 
 def test_score_without_java_and_weights_prints_reasons_and_no_number(candidates: Path, corpus: Path) -> None:
-    done = _run("score", candidates, corpus, environment={"PATH": ""})
+    environment = {"PATH": "", "HF_HUB_OFFLINE": "1"}
+    done = _run("score", candidates, corpus, "--clip", "nobody/nothing", environment=environment)
     assert done.returncode == 0, done.stderr
     assert "│ candidates │ 11/12  │ 0     │ -      │" in done.stdout
     assert "meteor is unavailable: The PTB tokenizer needs Java" in done.stdout
-    assert "clip_score is unavailable: CLIP Score needs weights" in done.stdout
+    assert "clip_score is unavailable: 'nobody/nothing' is neither a folder nor in the hub's cache" in done.stdout
     assert "candidates has no candidate for 1 of 12 samples" in done.stdout
 
 

@@ -96,8 +96,8 @@ def layout_for(
     if layout is None:
         if captions:
             raise ConfigError(f"'{name}' is no data set with known captions: {', '.join(LAYOUTS)}.")
-        own = Layout(columns) if columns else SAME_NAMES
-        return own.with_columns({}, constants)
+        own = Layout({}) if columns else SAME_NAMES
+        return own.with_columns(columns, constants)
     if "references" not in columns:
         layout = layout.with_captions(captions or next(iter(layout.captions)))
     return layout.with_columns(columns, constants)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def imported(
     return report, list(read_corpus(out / "out.jsonl"))
 
 
-def parquet(path: Path, rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+def parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
     return path
 
 
@@ -103,7 +104,9 @@ def test_vectorgym_has_each_drawing_once(tmp_path: Path) -> None:
 
 
 def test_mmsvg_icon(tmp_path: Path) -> None:
-    rows = [{"id": "i1", "svg": SQUARE, "description": "A square.", "keywords": ["a"], "detail": "long"}]
+    rows: list[dict[str, Any]] = [
+        {"id": "i1", "svg": SQUARE, "description": "A square.", "keywords": ["a"], "detail": "long"}
+    ]
     _, samples = imported(
         parquet(tmp_path / "icons.parquet", rows),
         layout_for("OmniSVG/MMSVG-Icon", constants={"license": "CC0-1.0"}),

@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from captioning.corpus import Sample, corpus_fingerprint, read_corpus, write_corpus
 from captioning.errors import ConfigError, CorpusError
 from tests.training.corpora.drawings import HOUSE, HOUSE_AGAIN, HOUSE_MOVED, corpus, different, sample
+from training.corpora.inputs import SPLITS
 from training.corpora.manifests import read_manifest
 from training.corpora.rebuilding import rebuild
-from training.corpora.splitting import SPLITS, Kept, SplitSpec, assign, split_corpus
+from training.corpora.splitting import Kept, SplitSpec, assign, split_corpus
 
 HALVES = SplitSpec(shares=(0.4, 0.3, 0.3))
 
@@ -142,7 +144,7 @@ def test_what_is_missing_or_changed_is_named(mixed: Path, divided: Path, tmp_pat
     gone, redrawn, reworded, retagged, rewritten, *_ = (
         name for name in read_manifest(manifest).samples if name.startswith("s")
     )
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         redrawn: {"svg": different(99)},
         reworded: {"references": ("something else",)},
         retagged: {"tags": ("other",)},

@@ -9,7 +9,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -24,7 +24,7 @@ from training.base.corpus import Pair, build_pairs
 from training.base.examples import IGNORED, Batch, Example, Row, as_batch, batches, encode
 from training.base.picture import SIDE
 from training.base.recipe import BaseRecipe
-from training.base.tokenizer import MAX_CONTEXT_TOKENS, number_tokens, train_tokenizer
+from training.base.tokenizer import MAX_CONTEXT_TOKENS, channel_tokens, number_tokens, train_tokenizer
 
 _CHECKPOINT = "pretraining.pt"
 _TOKENIZER_PAIRS = 50_000  # that merges are learned from; more change little
@@ -67,17 +67,20 @@ def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
     )
     model = LlamaForCausalLM(config)
     model.set_attn_implementation("eager")  # on a CPU, faster to train than the fused kernel
-    _order_numbers(model.model.embed_tokens.weight, number_tokens(tokenizer))
+    weight = model.model.embed_tokens.weight
+    _order_numbers(weight, ((token, number / 1000) for number, token in number_tokens(tokenizer).items()))
+    _order_numbers(weight, ((token, value / 255) for token, value in channel_tokens(tokenizer)))
     return model
 
 
-def _order_numbers(weight: Tensor, tokens: dict[int, int]) -> None:
-    """Starts the embeddings of 0 to 999 as sines and cosines, so that near numbers begin alike."""
+def _order_numbers(weight: Tensor, values: Iterable[tuple[int, float]]) -> None:
+    """Starts the embeddings of (token id, value from 0 to 1) as waves, so that near values begin alike."""
+    ids, shares = map(list, zip(*values, strict=True))
     frequencies = math.pi * 2 ** torch.linspace(0, 7, weight.shape[1] // 2)
-    angles = torch.arange(1000)[:, None] / 1000 * frequencies  # (1000, hidden / 2)
+    angles = torch.tensor(shares)[:, None] * frequencies  # (values, hidden / 2)
     waves = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
     with torch.no_grad():
-        weight[[tokens[number] for number in range(1000)]] = waves * 0.02 * math.sqrt(2)
+        weight[ids] = waves * 0.02 * math.sqrt(2)
 
 
 def learning_rate(recipe: BaseRecipe, step: int) -> float:

@@ -15,7 +15,7 @@ class BaseRecipe:
     families: tuple[str, ...] = TRAINING_FAMILIES
     max_chars: int = 1_400  # characters of canonical text
     max_prompt_tokens: int = 448
-    vocab_size: int = 4096
+    vocab_size: int = 5120
     hidden_size: int = 256
     layers: int = 6
     heads: int = 4

@@ -1,9 +1,10 @@
 """The embedded model's tokenizer: byte-level BPE in which every coordinate is one token.
 
-A number of up to three digits is one token, and so is a pair of hexadecimal digits of a colour; the
-space between two numbers is not encoded at all (so `12 7` in a caption comes back as `127`). The
-prompt's fixed text is one token at each end of the drawing. All this only shortens what is read:
-any text can be encoded.
+A number up to 1000 is one token, and so is all markup between two values (`"/><circle cx="`) where it
+is common. A colour is three: its red with the number sign, its green, its blue with the closing quote,
+so that red and blue are never taken for coordinates. The space between two numbers is not encoded at
+all (so `12 7` in a caption comes back as `127`). The prompt's fixed text is one token at each end of
+the drawing. All this only shortens what is read: any text can be encoded.
 """
 
 from __future__ import annotations
@@ -28,22 +29,28 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 _HEX = "0123456789abcdef"
-_GIVEN_TOKENS = 1_256  # pairs of hexadecimal digits, numbers of three digits
+_LARGEST = 1_000  # number with a token of its own: the side of the canonical grid
 _SQUARE = '<svg viewBox="0 0 1000 1000"'  # how most canonical drawings begin
-_HEX_COLOUR = r"(?<=#)[0-9a-f]{2}(?=[0-9a-f])|(?<=#[0-9a-f]{2})[0-9a-f]{2}|(?<=#[0-9a-f]{4})[0-9a-f]{2}"
+_RED = r"#[0-9a-f]{2}(?=[0-9a-f]{4}\")"
+_GREEN = r"(?<=#[0-9a-f]{2})[0-9a-f]{2}(?=[0-9a-f]{2}\")"
+_BLUE = r"(?<=#[0-9a-f]{4})[0-9a-f]{2}\""
+_MARKUP = (
+    r"(?=[\"/<>]| [a-zA-Z0-9-]+=\")\"?(?:/?>|</[a-zA-Z]+>)*(?:<[a-zA-Z]+)?(?: (?:d=\"M|[a-zA-Z0-9-]+=\"))?"
+)
 _PIECES = "|".join(
     (
-        _HEX_COLOUR,
-        r"[0-9]{1,3}",  # a number
-        r" [a-zA-Z0-9-]+=\"",  # an attribute's name
-        r"</?[a-zA-Z]+|/?>",  # tags
+        _RED,
+        _GREEN,
+        _BLUE,
+        r"1000|[0-9]{1,3}",
+        _MARKUP,
         r" ?[a-zA-Z]+",  # words, path commands
         r"[^0-9a-zA-Z]",
     )
 )
 _FIRST_WORD = normalizers.Prepend(" ")
 """A caption's first word is the same token as that word further on, however the caption begins."""
-_NUMBER_OR_COLOUR = re.compile(r"#[0-9a-f]{3,6}|\d+")
+_NUMBER_OR_COLOUR = re.compile(r"#[0-9a-f]{6}\"|#[0-9a-f]{3}|\d+")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -52,7 +59,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     learner.normalizer = _FIRST_WORD
     learner.pre_tokenizer = _pre_tokenizer()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - _GIVEN_TOKENS,
+        vocab_size=vocab_size - len(_given_tokens()),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -78,9 +85,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def number_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
-    """Token id of each number from 0 to 999."""
+    """Token id of each number from 0 to 1000."""
     vocab = tokenizer.get_vocab()
-    return {number: vocab[str(number)] for number in range(1000)}
+    return {number: vocab[str(number)] for number in range(_LARGEST + 1)}
+
+
+def channel_tokens(tokenizer: PreTrainedTokenizerFast) -> list[tuple[int, int]]:
+    """(token id, value from 0 to 255) of every token that is a channel of a colour and nothing else."""
+    vocab = tokenizer.get_vocab()
+    spellings = ((f"{value:02x}", value) for value in range(256))
+    return [
+        (vocab[token], value)
+        for pair, value in spellings
+        for token in (f"#{pair}", pair, f'{pair}"')
+        if not token.isdigit()
+    ]
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
@@ -100,10 +119,18 @@ def _number_merges() -> Iterator[tuple[str, str]]:
     for a, b, c in product(digits, digits, digits):
         yield a + b, c
         yield a, b + c
+    yield from (("100", "0"), ("1", "000"))
 
 
 def _colour_merges() -> Iterator[tuple[str, str]]:
-    return ((first, second) for first, second in product(_HEX, _HEX) if not (first + second).isdigit())
+    pairs = [first + second for first, second in product(_HEX, _HEX)]
+    yield from ((pair[0], pair[1]) for pair in pairs if not pair.isdigit())
+    yield from (("#", pair) for pair in pairs)
+    yield from ((pair, '"') for pair in pairs)
+
+
+def _given_tokens() -> list[str]:
+    return list(dict.fromkeys(first + second for first, second in (*_number_merges(), *_colour_merges())))
 
 
 def _with_given(vocab: dict[str, int], merges: list[tuple[str, str]]) -> models.BPE:
@@ -114,5 +141,5 @@ def _with_given(vocab: dict[str, int], merges: list[tuple[str, str]]) -> models.
     taken.update(merges)
     merges = numbers + merges + [pair for pair in colours if pair not in taken]
     tokens = dict.fromkeys(sorted(vocab, key=vocab.__getitem__))
-    tokens.update(dict.fromkeys(first + second for first, second in numbers + colours))
+    tokens.update(dict.fromkeys(_given_tokens()))
     return models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges)

@@ -17,13 +17,13 @@ from training.base.examples import Batch, Row, as_batch, batches, encode
 from training.base.picture import SIDE, picture
 from training.base.pretrain import learning_rate, new_model, run
 from training.base.recipe import BaseRecipe
-from training.base.tokenizer import number_tokens, train_tokenizer
+from training.base.tokenizer import channel_tokens, number_tokens, train_tokenizer
 from training.corpora import icons
 from training.corpora.icon_words import COLOUR_WORDS
 from training.corpora.scenes import generate_scene, is_held_out
 
 TINY = BaseRecipe(
-    scenes=200, families=(), vocab_size=1_700, hidden_size=32, layers=1, heads=2, feed_forward=64, steps=6,
+    scenes=200, families=(), vocab_size=2_800, hidden_size=32, layers=1, heads=2, feed_forward=64, steps=6,
     batch_tokens=512, warmup_steps=2, decay_steps=(4, 6), scene_share=0.999, learning_rate=1e-2,
 )  # fmt: skip
 
@@ -35,7 +35,7 @@ def pairs() -> list[Pair]:
 
 @pytest.fixture(scope="module")
 def tokenizer(pairs: list[Pair]) -> PreTrainedTokenizerFast:
-    return train_tokenizer((text for pair in pairs for text in (pair.canonical, *pair.references)), 1_700)
+    return train_tokenizer((text for pair in pairs for text in (pair.canonical, *pair.references)), 2_800)
 
 
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
@@ -53,14 +53,14 @@ def test_a_captions_first_word_is_the_word_as_it_stands_further_on(
     assert tokenizer.decode(tokenizer("circle by a circle")["input_ids"]) == "circle by a circle"
 
 
-@pytest.mark.parametrize("number", [0, 7, 10, 99, 100, 101, 112, 200, 231, 500, 900, 999])
+@pytest.mark.parametrize("number", [0, 7, 10, 99, 100, 101, 112, 200, 231, 500, 900, 999, 1000])
 def test_every_number_of_the_grid_is_one_token(tokenizer: PreTrainedTokenizerFast, number: int) -> None:
     assert tokens(tokenizer, f"M{number}-{number}")[1::2] == [str(number), str(number)]
 
 
 def test_all_numbers_have_a_token_of_their_own(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert len(set(number_tokens(tokenizer).values())) == 1000
-    for number in range(1000):
+    assert len(set(number_tokens(tokenizer).values())) == 1001
+    for number in range(1001):
         assert tokens(tokenizer, str(number)) == [str(number)]
 
 
@@ -69,7 +69,24 @@ def test_the_space_between_numbers_costs_nothing(tokenizer: PreTrainedTokenizerF
 
 
 def test_colours_are_read_channel_by_channel(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert tokens(tokenizer, "#d0e1f2") == ["#", "d0", "e1", "f2"]
+    assert tokens(tokenizer, 'fill="#d01122"')[-3:] == ["#d0", "11", '22"']
+    ids = dict(channel_tokens(tokenizer))
+    assert len(ids) == 256 + 256 + 156  # of the greens, those of two digits are numbers too
+    assert not set(ids) & set(number_tokens(tokenizer).values())
+
+
+def test_markup_between_values_is_one_token_where_it_is_common(tokenizer: PreTrainedTokenizerFast) -> None:
+    drawing = '<circle cx="1" cy="2" r="3"/><circle cx="4" cy="5" r="6"/></svg>'
+    assert '1 "Ġcy=" 2 "Ġr=" 3 "/><circleĠcx=" 4 "Ġcy=" 5 "Ġr=" 6' in " ".join(tokens(tokenizer, drawing))
+    text = tokenizer.decode(tokenizer(drawing)["input_ids"])
+    assert text == drawing
+
+
+@pytest.mark.parametrize(
+    "text", ['a="#12', '"#123456"', 'd="M<>/>"', '" x=" y="#abc"/></g></svg>', 'say "no" = <b']
+)
+def test_any_text_comes_back(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
 def test_captions_come_back_as_written(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -161,6 +178,12 @@ def test_near_numbers_start_alike(tokenizer: PreTrainedTokenizerFast) -> None:
         return float(torch.cosine_similarity(weight[ids[a]], weight[ids[b]], dim=0))
 
     assert likeness(500, 501) > 0.9 > likeness(500, 510)
+    channels = {value: token for token, value in channel_tokens(tokenizer)}  # the last of each: blue
+
+    def alike(a: int, b: int) -> float:
+        return float(torch.cosine_similarity(weight[channels[a]], weight[channels[b]], dim=0))
+
+    assert alike(200, 201) > 0.5 > alike(200, 230)
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:

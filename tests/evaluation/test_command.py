@@ -73,7 +73,7 @@ def test_score_without_java_and_weights_prints_reasons_and_no_number(candidates:
     assert done.returncode == 0, done.stderr
     assert "│ candidates │ 11/12  │ 0     │ -      │" in done.stdout
     assert "meteor is unavailable: The PTB tokenizer needs Java" in done.stdout
-    assert "clip_score is unavailable: 'nobody/nothing' is neither a folder nor in the hub's cache" in done.stdout
+    assert "clip_score is unavailable: 'nobody/nothing' is neither a folder nor in the hub" in done.stdout
     assert "candidates has no candidate for 1 of 12 samples" in done.stdout
 
 

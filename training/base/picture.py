@@ -31,7 +31,7 @@ def picture(svg: str) -> bytes | None:
     top, left = ((side - length) // 2 for length in ink.shape)
     paper[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
     coarse = paper.reshape(SIDE, _FINER, SIDE, _FINER).mean(axis=(1, 3))
-    return (coarse * 255).astype(np.uint8).tobytes()
+    return bytes((coarse * 255).astype(np.uint8).tobytes())
 
 
 @cache

@@ -29,8 +29,9 @@ def colours_of(svg: str) -> tuple[str, ...]:
     drawing = load(svg.encode())
     longest = max(drawing.width, drawing.height)
     width, height = (max(1, round(side / longest * _SIZE_PX)) for side in (drawing.width, drawing.height))
-    pixels = _draw()(drawing.svg, width, height).get_flattened_data()
-    names = Counter(colour_name(rgba[:3]) for rgba in pixels if rgba[3] >= _OPAQUE)
+    data = _draw()(drawing.svg, width, height).tobytes()
+    pixels = zip(data[::4], data[1::4], data[2::4], data[3::4], strict=True)
+    names = Counter(colour_name((red, green, blue)) for red, green, blue, alpha in pixels if alpha >= _OPAQUE)
     least = _SHARE * names.total()
     return tuple(name for name, count in names.most_common(_MOST) if count >= least)
 

@@ -21,7 +21,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from training.base.corpus import Pair, build_pairs
-from training.base.examples import IGNORED, Batch, Example, Row, as_batch, batches, encode
+from training.base.examples import (
+    IGNORED,
+    Batch,
+    Example,
+    Row,
+    as_batch,
+    batches,
+    encode,
+    read_examples,
+    write_examples,
+)
 from training.base.picture import SIDE
 from training.base.recipe import BaseRecipe
 from training.base.tokenizer import MAX_CONTEXT_TOKENS, channel_tokens, number_tokens, train_tokenizer
@@ -200,15 +210,9 @@ def run(
         is_compiled: whether to compile the model first, which needs a C++ compiler.
     """
     work.mkdir(parents=True, exist_ok=True)
-    pairs = _pairs(recipe, work, cache_dir, processes)
-    tokenizer_dir = work / "tokenizer"
-    if not tokenizer_dir.exists():
-        some = random.Random(recipe.seed).sample(pairs, min(len(pairs), _TOKENIZER_PAIRS))
-        texts = (text for pair in some for text in (pair.canonical, *pair.references))
-        train_tokenizer(texts, recipe.vocab_size).save_pretrained(tokenizer_dir)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
-    examples = encode([pair for pair in pairs if not pair.is_validation], tokenizer, recipe, processes)
-    held_back = encode([pair for pair in pairs if pair.is_validation], tokenizer, recipe, processes)
+    encoded, tokenizer = _examples(recipe, work, cache_dir, processes)
+    examples = [example for example in encoded if not example.is_validation]
+    held_back = [example for example in encoded if example.is_validation]
     validation = {
         "scenes": [example for example in held_back if example.is_scene][:_VALIDATION_EXAMPLES],
         "icons": [example for example in held_back if not example.is_scene][:_VALIDATION_EXAMPLES],
@@ -225,6 +229,22 @@ def run(
         trainer.model.model.compile(dynamic=True)
     trainer.train(examples, validation)
     export(trainer, tokenizer, out, trainer.validation_losses(validation))
+
+
+def _examples(
+    recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int
+) -> tuple[list[Example], PreTrainedTokenizerFast]:
+    """What the corpus comes to in token ids, and the tokenizer; made once, then read from `work`."""
+    tokenizer_dir, path = work / "tokenizer", work / "examples.parquet"
+    if not path.exists():
+        pairs = _pairs(recipe, work, cache_dir, processes)
+        if not tokenizer_dir.exists():
+            some = random.Random(recipe.seed).sample(pairs, min(len(pairs), _TOKENIZER_PAIRS))
+            texts = (text for pair in some for text in (pair.canonical, *pair.references))
+            train_tokenizer(texts, recipe.vocab_size).save_pretrained(tokenizer_dir)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
+        write_examples(path, encode(pairs, tokenizer, recipe, processes))
+    return read_examples(path), PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
 
 
 def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> list[Pair]:

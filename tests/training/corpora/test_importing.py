@@ -36,7 +36,7 @@ def parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 @pytest.fixture
 def text2svg(tmp_path: Path) -> Path:
     """The columns of starvector/text2svg-stack."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "Filename": "a.svg",
             "Svg": SQUARE,
@@ -118,7 +118,7 @@ def test_mmsvg_icon(tmp_path: Path) -> None:
 
 
 def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "code": SQUARE,
             "short": "a square",

@@ -1,36 +1,42 @@
 """The embedded test suite: drawings that no training split of ours has, chosen by hashes alone.
 
-Half of its 80 scenes show combinations of shape and colour that are kept out of training. Of its 80
-icons, all of the held-out family, 56 show what at least three training families draw too, 12 show
-concepts that are kept out of training in every family, and 12 are anything else.
+Half of its 200 scenes show combinations of shape and colour that are kept out of training. Of its 250
+icons, all of the held-out family, 150 show what at least three training families draw too, 40 show
+concepts that are kept out of training in every family, and 60 are anything else. An icon that a training
+family draws the same, as a plain circle, is passed over.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
 from captioning.corpus import Sample
 from training.corpora.build import Candidate, CorpusSpec, prepare_icon, prepare_scene, scene_seeds
+from training.corpora.examine import canonical_digest
 from training.corpora.icon_packages import HELD_OUT_FAMILY, TRAINING_FAMILIES
 from training.corpora.icons import (
     concept,
     is_held_out_concept,
     read_icons,
 )
+from training.corpora.processes import spread
 
 _SPEC = CorpusSpec(seed=10)  # seeds far from those of training corpora
-_SCENES = 40  # of each kind
-_ICONS = {"common": 56, "unseen concept": 12, "other": 12}
+_SCENES = 100  # of each kind
+UNSEEN_SOURCE = "scenes of unseen combinations"  # scored apart from the others
+_ICONS = {"common": 150, "unseen concept": 40, "other": 60}
 _FAMILIES_OF_COMMON = 3
 
 
-def held_out_suite(cache_dir: Path) -> list[Sample]:
+def held_out_suite(cache_dir: Path, workers: int = 2) -> list[Sample]:
     """All samples: scenes with known and with unseen combinations, then icons by group."""
-    return [*suite_scenes(), *suite_icons(cache_dir)]
+    training_icons = chain.from_iterable(read_icons(family, cache_dir) for family in TRAINING_FAMILIES)
+    trained = {digest for digest in spread(canonical_digest, training_icons, workers) if digest}
+    return [*suite_scenes(), *suite_icons(cache_dir, trained)]
 
 
 def suite_scenes() -> list[Sample]:
@@ -40,7 +46,8 @@ def suite_scenes() -> list[Sample]:
         (unseen if scene.is_held_out else known).append(scene.sample)
         if min(len(known), len(unseen)) >= _SCENES:
             break
-    return [*known[:_SCENES], *unseen[:_SCENES]]
+    marked = (scene.model_copy(update={"source": UNSEEN_SOURCE}) for scene in unseen[:_SCENES])
+    return [*known[:_SCENES], *marked]
 
 
 def _test_scenes() -> Iterator[Candidate]:
@@ -51,7 +58,8 @@ def _test_scenes() -> Iterator[Candidate]:
             yield scene
 
 
-def suite_icons(cache_dir: Path) -> list[Sample]:
+def suite_icons(cache_dir: Path, trained: Collection[str]) -> list[Sample]:
+    """Icons by group, but for those whose canonical text has one of the digests `trained`."""
     families = ({concept(sample) for sample in read_icons(family, cache_dir)} for family in TRAINING_FAMILIES)
     drawn_by = Counter(chain.from_iterable(families))
     icons = sorted(read_icons(HELD_OUT_FAMILY, cache_dir), key=_order)
@@ -59,12 +67,17 @@ def suite_icons(cache_dir: Path) -> list[Sample]:
     return [
         sample
         for group, number in _ICONS.items()
-        for sample in islice(_usable(icon for icon in short if _group(icon, drawn_by) == group), number)
+        for sample in islice(
+            _usable((icon for icon in short if _group(icon, drawn_by) == group), trained), number
+        )
     ]
 
 
-def _usable(icons: Iterator[Sample]) -> Iterator[Sample]:
-    return (icon for icon in icons if isinstance(prepare_icon(icon, _SPEC.max_canonical_chars), Candidate))
+def _usable(icons: Iterator[Sample], trained: Collection[str]) -> Iterator[Sample]:
+    for icon in icons:
+        prepared = prepare_icon(icon, _SPEC.max_canonical_chars)
+        if isinstance(prepared, Candidate) and prepared.digest not in trained:
+            yield icon
 
 
 def _group(icon: Sample, drawn_by: Counter[str]) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from captioning.corpus import read_corpus
 from rendering import canonicalize, load
+from tests.training.corpora.packages import make_package, squares
+from training.corpora import suite
+from training.corpora.examine import canonical_digest
+from training.corpora.icon_packages import HELD_OUT_FAMILY, TRAINING_FAMILIES
+from training.corpora.icons import read_icons
 from training.corpora.scenes import generate_scene, is_held_out
-from training.corpora.suite import suite_scenes
+from training.corpora.suite import UNSEEN_SOURCE, suite_icons, suite_scenes
 
 SUITE = Path(__file__).parents[3] / "evaluation" / "suites" / "embedded" / "test.jsonl"
 SAMPLES = list(read_corpus(SUITE))
-SCENES = [sample for sample in SAMPLES if sample.source == "scenes"]
+SCENES = [sample for sample in SAMPLES if sample.id.startswith("scenes/")]
 
 
 def test_the_scenes_are_generated_equal() -> None:
@@ -20,12 +28,13 @@ def test_the_scenes_are_generated_equal() -> None:
 
 def test_half_of_the_scenes_show_unseen_combinations() -> None:
     seeds = [int(sample.id.split("/")[1]) for sample in SCENES]
-    assert [is_held_out(generate_scene(seed).truth) for seed in seeds] == [False] * 40 + [True] * 40
+    assert [is_held_out(generate_scene(seed).truth) for seed in seeds] == [False] * 100 + [True] * 100
+    assert [sample.source == UNSEEN_SOURCE for sample in SCENES] == [False] * 100 + [True] * 100
 
 
 def test_the_icons_are_of_the_held_out_family() -> None:
     icons = [sample for sample in SAMPLES if sample not in SCENES]
-    assert len(icons) == 80
+    assert len(icons) == 250
     assert {sample.id.split("/")[0] for sample in icons} == {"tabler"}
     assert {(sample.source, sample.license) for sample in icons} == {("@tabler/icons@3.51.0", "MIT")}
 
@@ -33,4 +42,16 @@ def test_the_icons_are_of_the_held_out_family() -> None:
 def test_every_drawing_is_short_and_there_once() -> None:
     texts = [canonicalize(load(sample.svg.encode())) for sample in SAMPLES]
     assert max(map(len, texts)) <= 1_500
-    assert len(set(texts)) == len(SAMPLES) == 160
+    assert len(set(texts)) == len(SAMPLES) == 450
+
+
+def test_what_a_training_family_draws_the_same_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = make_package(tmp_path, squares("bell", "house", "kite"))
+    families = dict.fromkeys((HELD_OUT_FAMILY, *TRAINING_FAMILIES), package)
+    monkeypatch.setattr(suite, "read_icons", partial(read_icons, packages=families))
+    bell, house, kite = suite_icons(tmp_path, ())
+    digest = canonical_digest(house)
+    assert digest
+    assert suite_icons(tmp_path, {digest}) == [bell, kite]

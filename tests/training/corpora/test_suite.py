@@ -48,7 +48,9 @@ def test_what_a_training_family_draws_the_same_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = make_package(tmp_path, squares("bell", "house", "kite"))
-    families = dict.fromkeys((HELD_OUT_FAMILY, *TRAINING_FAMILIES), package)
+    monkeypatch.setattr(suite, "TRAINING_FAMILIES", ("one", "two", "three"))
+    monkeypatch.setattr(suite, "HELD_OUT_FAMILY", "four")
+    families = dict.fromkeys(("one", "two", "three", "four"), package)
     monkeypatch.setattr(suite, "read_icons", partial(read_icons, packages=families))
     icons = suite_icons(tmp_path, ())
     assert len(icons) == 3

@@ -8,6 +8,7 @@ drawing was loaded (see `captioning.pipeline`) nor how a caption is generated.
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 from captioning.errors import ConfigError, CorpusError, PromptTooLong
@@ -94,6 +95,12 @@ def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
             "the chat template does not close the assistant's turn and the tokenizer has no end token"
         )
     return int(tokenizer.eos_token_id)
+
+
+def fixed_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens with which the prompts of ordinary drawings begin, whatever they show."""
+    square, wide = (prompt_ids(tokenizer, f'<svg viewBox="0 0 1000 {side}"/>') for side in (1000, 640))
+    return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], zip(square, wide, strict=False))]
 
 
 def clean_caption(text: str) -> str:

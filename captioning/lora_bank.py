@@ -1,0 +1,140 @@
+"""LoRA adapters side by side: each row of a batch goes through its own, the base model stays as it is.
+
+A hook on each adapted layer adds `B(A(x))`. While one token per row is decoded, the matrices of all
+adapters at work are stacked along their ranks, so that any number of adapters costs two products; a
+mask (row, rank) keeps each row to its own. Prompts, long enough to fill a product each, go through
+runs of rows with the same adapter. Not thread-safe: the scheduler's thread alone comes here.
+
+Shapes: B rows, N tokens, r the rank of one adapter, R the ranks of all of a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+_WARM = 16  # adapters that stay in the stack when they are not at work, lest it be built at every turn
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """An adapter's matrices, by the name of the layer they belong to, in the model's number type."""
+
+    layers: dict[str, tuple[Tensor, Tensor]]  # A (r, in) and B (out, r), which is scaled by alpha / r
+
+    @property
+    def bytes(self) -> int:
+        return sum(matrix.nbytes for pair in self.layers.values() for matrix in pair)
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """One layer's matrices of all adapters of a stack."""
+
+    a: Tensor  # (R, in)
+    b: Tensor  # (out, R)
+    ranks: tuple[int, ...]  # of each adapter; 0 where it does not adapt this layer
+
+
+class LoraBank:
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._hooked: set[str] = set()
+        self._rows: list[Lora | None] = []
+        self._runs: list[tuple[Lora | None, int, int]] = []  # adapter, from row, to row
+        self._members: list[Lora] = []  # of the stack, the last used first
+        self._stack: dict[str, _Stacked] = {}
+        self._masks: dict[tuple[int, ...], Tensor] = {}  # (B, R), by the ranks of a layer
+
+    def forget(self, lora: Lora) -> None:
+        """Keep nothing of an adapter that is gone."""
+        if lora in self._members:
+            self._members, self._stack = [], {}
+        self._rows = []
+
+    def route(self, rows: Sequence[Lora | None]) -> None:
+        """From now on row i of a batch goes through the adapter `rows[i]`."""
+        if self._rows == rows:
+            return
+        self._rows = list(rows)
+        self._hook({lora for lora in rows if lora})
+        self._masks = {}
+        self._runs = []
+        for lora, run in groupby(enumerate(rows), key=lambda item: item[1]):
+            numbers = [number for number, _ in run]
+            self._runs.append((lora, numbers[0], numbers[-1] + 1))
+
+    def _hook(self, loras: set[Lora]) -> None:
+        for name in {name for lora in loras for name in lora.layers} - self._hooked:
+            self._model.get_submodule(name).register_forward_hook(partial(self._add, name))
+            self._hooked.add(name)
+
+    def _add(self, name: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        x = args[0]
+        if len(self._runs) == 1:
+            _add_product(output, x, self._runs[0][0], name)
+        elif x.shape[0] != len(self._rows):
+            raise RuntimeError(f"{name} sees {x.shape[0]} rows, the batch has {len(self._rows)}")
+        elif x.ndim > 2 and x.shape[1] > 1:
+            for lora, start, end in self._runs:
+                _add_product(output[start:end], x[start:end], lora, name)
+        elif stacked := self._stacked(name):
+            hidden = (_flat(x, stacked.a) @ stacked.a.T) * self._mask(stacked)  # (B, R)
+            _accumulate(output, hidden, stacked.b)
+
+    def _stacked(self, name: str) -> _Stacked | None:
+        needed = dict.fromkeys(lora for lora in self._rows if lora)
+        if needed.keys() - set(self._members):
+            self._restack([*needed, *(lora for lora in self._members if lora not in needed)])
+        return self._stack.get(name)
+
+    def _restack(self, members: list[Lora]) -> None:
+        working = len({lora for lora in self._rows if lora})
+        self._members = members[: max(_WARM, working)]
+        self._masks = {}
+        names = {name for lora in self._members for name in lora.layers}
+        self._stack = {name: _stack([lora.layers.get(name) for lora in self._members]) for name in names}
+
+    def _mask(self, stacked: _Stacked) -> Tensor:
+        if (mask := self._masks.get(stacked.ranks)) is None:
+            places = {lora: place for place, lora in enumerate(self._members)}
+            own = torch.zeros(len(self._rows), len(places), dtype=stacked.a.dtype)
+            for row, lora in enumerate(self._rows):
+                if lora:
+                    own[row, places[lora]] = 1
+            mask = own.repeat_interleave(torch.tensor(stacked.ranks), dim=1).to(stacked.a.device)
+            self._masks[stacked.ranks] = mask
+        return mask
+
+
+def _stack(pairs: Sequence[tuple[Tensor, Tensor] | None]) -> _Stacked:
+    there = [pair for pair in pairs if pair]
+    return _Stacked(
+        torch.cat([a for a, _ in there], dim=0),
+        torch.cat([b for _, b in there], dim=1),
+        tuple(pair[0].shape[0] if pair else 0 for pair in pairs),
+    )
+
+
+def _add_product(output: Tensor, x: Tensor, lora: Lora | None, name: str) -> None:
+    if lora and (pair := lora.layers.get(name)):
+        a, b = pair
+        _accumulate(output, _flat(x, a) @ a.T, b)
+
+
+def _accumulate(output: Tensor, hidden: Tensor, b: Tensor) -> None:
+    """Add hidden (rows, R) times b (out, R) to output (..., out), in its place."""
+    flat = output.view(-1, output.shape[-1])
+    if flat.dtype == b.dtype:
+        flat.addmm_(hidden, b.T)
+    else:
+        flat.add_(hidden @ b.T)
+
+
+def _flat(x: Tensor, like: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1]).to(like.dtype)

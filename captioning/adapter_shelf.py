@@ -1,4 +1,4 @@
-"""The adapters in memory, by id, within a budget: what no request uses makes room, the longest unused first."""
+"""The adapters in memory, by id. What no request uses makes room for others, the longest unused first."""
 
 from __future__ import annotations
 

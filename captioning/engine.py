@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -155,7 +155,7 @@ class Engine:
     @property
     def load_now(self) -> Load:
         """What the engine is doing and has done: for metrics."""
-        return self._scheduler.load
+        return replace(self._scheduler.load, adapter_bytes=self._shelf.bytes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -268,12 +268,10 @@ class Engine:
         if not request.prompt_ids or wanted < 1 or not request.temperature >= 0 or "" in request.stop:
             raise ConfigError(
                 f"cannot generate from {len(request.prompt_ids)} prompt tokens with max_new_tokens={wanted}, "
-                f"temperature={request.temperature} and stop={request.stop}: at least 1, 1, 0 and no empty text"
+                f"temperature={request.temperature} stop={request.stop}: at least 1, 1, 0 and no empty one"
             )
         if not 1 <= request.n <= self.max_batch_size:
-            raise ConfigError(
-                f"cannot generate n={request.n} texts: 1 to {self.max_batch_size}, the batch size"
-            )
+            raise ConfigError(f"cannot generate n={request.n} texts: 1 to {self.max_batch_size}")
         room = len(request.prompt_ids) + wanted
         if room > self.max_context_tokens or not self._rows.holds(request.n, room):
             raise PromptTooLong(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass
 class Load:
-    """Counted since the engine was made, but for the first three."""
+    """Counted since the engine was made, but for the first four."""
 
     waiting: int = 0  # requests without a row, now
     rows: int = 0  # texts that are being written now
     max_rows: int = 0
+    adapter_bytes: int = 0  # of memory that adapters take now
     started: int = 0  # requests that have got a row
     finished: int = 0
     failed: int = 0

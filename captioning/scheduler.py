@@ -142,7 +142,7 @@ class Scheduler:
             while self._turn_comes():
                 try:
                     self._turn()
-                except Exception as problem:
+                except Exception as problem:  # noqa: BLE001 - every ticket at work gets it
                     _log.exception("the engine failed, and with it %d texts", len(self._texts))
                     self._fail_all(problem)
         except BaseException as problem:  # not even the rows can be dropped: nothing will work any more

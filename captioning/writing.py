@@ -1,4 +1,4 @@
-"""Rows for a model, and the simplest use of them: greedy text without an engine, for a look at a training model."""
+"""Rows for a model, and the simplest use of them: greedy text from a model in training, without an engine."""
 
 from __future__ import annotations
 

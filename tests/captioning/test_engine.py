@@ -186,12 +186,14 @@ def test_a_retrained_adapter_takes_the_place_of_the_old(
 ) -> None:
     job = GenerationRequest(prompts[0], "logos", 12)
     old = engine.generate([job])
+    engine.load_adapter(make_adapter(llama, tmp_path / "first", "logos", seed=76))
+    bytes_before = engine.load_now.adapter_bytes
     retrained = make_adapter(llama, tmp_path / "logos", "logos", seed=77)
     for _ in range(2):
         engine.load_adapter(retrained)
     assert engine.generate([job]) == [reference(llama, retrained, job)] != old
-    lora: Any = engine._model.model.layers[0].self_attn.v_proj
-    assert len(lora.lora_A) == 2
+    assert sorted(engine.adapters) == ["icons-v1.2", "logos"]
+    assert engine.load_now.adapter_bytes == bytes_before
 
 
 def spoil_config(folder: Path, **changes: Any) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from weakref import WeakKeyDictionary
 
 import torch
@@ -33,7 +34,7 @@ _SMALLEST_SLOT = 128  # tokens
 _OVERSIZED = 4
 _SHORTEST_PREFIX = 16  # tokens; copying fewer saves nothing
 
-_Prefix = list[tuple[Tensor, Tensor]]  # of each layer the keys and values (1, H, T, D)
+_Prefix = list[tuple[Tensor, Tensor]]  # of each layer the keys and values (H, T, D)
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Slots:
         self._bank = bank
         self._max_rows = max_rows
         self._max_tokens = max_tokens
-        self._prefix = list(prefix) if len(prefix) >= _SHORTEST_PREFIX else []
+        self._prefix = list(prefix)
         self._prefixes: WeakKeyDictionary[object, _Prefix] = WeakKeyDictionary()
         self._chunk_tokens = chunk_tokens
         self._rows: list[_Row] = []
@@ -77,15 +78,17 @@ class Slots:
         return self.holds(len(self._rows) + rows, max([room, *(row.room for row in self._rows)]))
 
     def start(self, prompt: Prompt) -> int:
-        known = len(self._prefix)
-        return known if len(prompt.ids) > known and list(prompt.ids[:known]) == self._prefix else 0
+        known = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt.ids, self._prefix, strict=False))
+        )
+        return known if _SHORTEST_PREFIX <= known < len(prompt.ids) else 0
 
     def add(self, prompts: Sequence[Prompt]) -> Tensor:
         first, start = len(self._rows), self.start(prompts[0])
         self._reserve(first + len(prompts), max(prompt.room for prompt in prompts))
         try:
             if start:
-                self._paste_prefix(first, prompts)
+                self._paste_prefix(first, start, prompts)
             logits = self._read(first, start, prompts)
         except BaseException:
             self._cache.wipe(first, first + len(prompts))
@@ -153,13 +156,13 @@ class Slots:
         assert logits is not None, "a prompt has a token after its prefix"  # noqa: S101
         return logits
 
-    def _paste_prefix(self, first: int, prompts: Sequence[Prompt]) -> None:
+    def _paste_prefix(self, first: int, start: int, prompts: Sequence[Prompt]) -> None:
         for lora in {prompt.lora for prompt in prompts}:
             if (lora or self) not in self._prefixes:
                 self._read(first, 0, [Prompt(self._prefix, len(self._prefix), lora)])
                 self._prefixes[lora or self] = self._cache.cut(first, len(self._prefix))
         for row, prompt in enumerate(prompts, start=first):
-            self._cache.paste(row, self._prefixes[prompt.lora or self])
+            self._cache.paste(row, self._prefixes[prompt.lora or self], start)
 
     def _masks(self, positions: Tensor, width: int) -> Tensor | dict[str, Tensor]:
         """What each row's newest token attends to: all of its own row, or a window at its end."""
@@ -252,10 +255,10 @@ class _SlotCache(Cache):
         pairs = zip(self._keys, self._values, strict=True)
         return [(keys[slot, :, :length].clone(), values[slot, :, :length].clone()) for keys, values in pairs]
 
-    def paste(self, slot: int, prefix: _Prefix) -> None:
-        for (keys, values), *own in zip(prefix, self._keys, self._values, strict=True):
-            own[0][slot, :, : keys.shape[1]] = keys
-            own[1][slot, :, : values.shape[1]] = values
+    def paste(self, slot: int, prefix: _Prefix, length: int) -> None:
+        for (keys, values), own_keys, own_values in zip(prefix, self._keys, self._values, strict=True):
+            own_keys[slot, :, :length] = keys[:, :length]
+            own_values[slot, :, :length] = values[:, :length]
 
     def _empty(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.slots, like.shape[1], self.tokens, like.shape[3])

@@ -8,63 +8,29 @@ by one. Knows token ids and how to decode them; neither adapter ids, nor prompts
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from captioning.errors import EngineClosed, NotANumber
-from captioning.generation import Delta, FinishReason, Generation
+from captioning.jobs import Decode, Job, Text
 from captioning.load import Load
-from captioning.prompt import clean_caption
 from captioning.rows import Prompt, Rows
 from captioning.sampling import NOT_A_NUMBER, choose
-from captioning.text_stream import TextStream
 from captioning.ticket import Ticket
 
-Decode = Callable[[Sequence[int]], str]
 Result = TypeVar("Result")
 
 _LIKE = 1.25  # prompts are read together if the longest is at most this many times the shortest
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request that waits or is being written."""
-
-    ticket: Ticket
-    prompt: Prompt
-    start: int  # from here on its prompt is read
-    texts: dict[int, Generation] = field(default_factory=dict)  # those that have ended
-
-    @property
-    def rows(self) -> int:
-        return self.ticket.request.n
-
-    @property
-    def tokens(self) -> int:
-        """To read."""
-        return len(self.prompt.ids) - self.start
-
-
-@dataclass(eq=False)
-class _Text:
-    """One text of a request. Its place among the texts is the number of its row."""
-
-    job: _Job
-    index: int
-    random: random.Random
-    stream: TextStream | None  # where its words are of interest before its end
-    written: list[int] = field(default_factory=list)
 
 
 class Scheduler:
@@ -82,10 +48,10 @@ class Scheduler:
         self._stop_ids = stop_ids
         self._prompt_tokens_a_turn = prompt_tokens_a_turn
         self._load = Load(max_rows=max_rows)
-        self._texts: list[_Text] = []
+        self._texts: list[Text] = []
         self._thread: threading.Thread | None = None
         self._news = threading.Condition()  # guards what follows
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._closed = False
 
@@ -97,7 +63,7 @@ class Scheduler:
         """
         with self._news:
             self._wake()
-            self._waiting.append(_Job(ticket, prompt, self._rows.start(prompt)))
+            self._waiting.append(Job(ticket, prompt, self._rows.start(prompt)))
 
     def between_turns(self, call: Callable[[], Result]) -> Result:
         """Have the thread do something while the model is at rest; returns what that returns."""
@@ -175,9 +141,9 @@ class Scheduler:
             self._load.step_rows += len(self._texts)
             self._hear(0, self._next_tokens(0, len(self._texts)))
 
-    def _next_group(self, budget: int) -> list[_Job]:
+    def _next_group(self, budget: int) -> list[Job]:
         """The oldest request that waits, and those with prompts like its own; none if it does not fit."""
-        group: list[_Job] = []
+        group: list[Job] = []
         with self._news:
             for job in self._waiting:
                 if self._joins(job, group, budget):
@@ -187,7 +153,7 @@ class Scheduler:
             self._waiting = deque(job for job in self._waiting if job not in group)
         return group
 
-    def _joins(self, job: _Job, group: Sequence[_Job], budget: int) -> bool:
+    def _joins(self, job: Job, group: Sequence[Job], budget: int) -> bool:
         together = [*group, job]
         if not self._rows.fits(sum(one.rows for one in together), max(one.prompt.room for one in together)):
             return False
@@ -196,7 +162,7 @@ class Scheduler:
         alike = longest <= _LIKE * shortest and job.start == together[0].start
         return not group or (alike and longest * len(together) <= budget)
 
-    def _read(self, group: Sequence[_Job]) -> None:
+    def _read(self, group: Sequence[Job]) -> None:
         """Read prompts into new rows and write the first token after each."""
         now = time.monotonic()
         for job in group:
@@ -213,15 +179,17 @@ class Scheduler:
                     self._read([job])
             return
         first = len(self._texts)
-        self._texts += [self._text(job, 0) for job in group]
+        self._texts += [Text(job, 0, self._decode) for job in group]
         sources = list(range(len(group)))
         for place, job in enumerate(group):
             self._count_start(job)
             for index in range(1, job.rows):
                 self._rows.copy(first + place)
-                self._texts.append(self._text(job, index))
+                self._texts.append(Text(job, index, self._decode))
                 sources.append(place)
         self._hear(first, self._chosen(self._texts[first:], logits[sources]))
+        for job in group:
+            self._load.first_token_s += (job.ticket.first_token or now) - job.ticket.submitted
 
     def _next_tokens(self, start: int, end: int) -> list[int | Exception]:
         texts = self._texts[start:end]
@@ -233,66 +201,37 @@ class Scheduler:
             return [token for row in range(start, end) for token in self._next_tokens(row, row + 1)]
         return self._chosen(texts, logits)
 
-    def _chosen(self, texts: Sequence[_Text], logits: Tensor) -> list[int | Exception]:
-        temperatures = [text.job.ticket.request.temperature for text in texts]
-        draws = [text.random.random() for text in texts]
+    def _chosen(self, texts: Sequence[Text], logits: Tensor) -> list[int | Exception]:
         problem = NotANumber(
             "the model's numbers are not finite here: is the adapter or the base model damaged?"
         )
-        tokens = choose(logits, temperatures, draws)
+        tokens = choose(logits, [text.temperature for text in texts], [text.draw() for text in texts])
         return [problem if token == NOT_A_NUMBER else token for token in tokens]
 
     def _hear(self, first: int, tokens: Sequence[int | Exception]) -> None:
         """Take in the new token of each row from `first` on, the last first: a row that ends is dropped."""
         for row, token in reversed(list(enumerate(tokens, start=first))):
             text = self._texts[row]
-            if isinstance(token, Exception):
-                self._fail(text.job, token)
+            try:
+                if isinstance(token, Exception):
+                    raise token
+                ended = text.hear(token, self._stop_ids)
+            except Exception as error:  # noqa: BLE001 - its ticket gets it
+                self._fail(text.job, error)
                 self._drop(row, spoilt=True)
-            elif reason := self._heard(text, token):
-                self._end(text, reason)
+                continue
+            self._load.new_tokens += 1
+            if ended:
                 self._drop(row)
+                self._load.finished += text.job.end(text.index, ended)
 
-    def _heard(self, text: _Text, token: int) -> FinishReason | None:
-        """Append a token; returns why the text has ended with it, if it has."""
-        ticket, stream = text.job.ticket, text.stream
-        if not text.written and text.index == 0:
-            ticket.first_token = time.monotonic()
-            self._load.first_token_s += ticket.first_token - ticket.submitted
-        text.written.append(token)
-        self._load.new_tokens += 1
-        if stream:
-            stream.push(text.written)
-        if token in self._stop_ids or (stream and stream.stopped):
-            return "stop"
-        if len(text.written) >= ticket.request.max_new_tokens:
-            return "length"
-        if stream and ticket.stream and (piece := stream.piece()):
-            ticket.put(Delta(text.index, piece))
-        return None
-
-    def _end(self, text: _Text, reason: FinishReason) -> None:
-        job, ticket, stream = text.job, text.job.ticket, text.stream
-        if stream and ticket.stream and (piece := stream.piece(last=True)):
-            ticket.put(Delta(text.index, piece))
-        words = stream.text if stream else clean_caption(self._decode(text.written))
-        job.texts[text.index] = Generation(words, reason, len(job.prompt.ids), len(text.written))
-        if len(job.texts) == job.rows:
-            self._load.finished += ticket.finish([job.texts[index] for index in range(job.rows)])
-
-    def _text(self, job: _Job, index: int) -> _Text:
-        request = job.ticket.request
-        stream = TextStream(self._decode, request.stop) if job.ticket.stream or request.stop else None
-        seed = None if request.seed is None else request.seed + index
-        return _Text(job, index, random.Random(seed), stream)
-
-    def _count_start(self, job: _Job) -> None:
+    def _count_start(self, job: Job) -> None:
         self._load.started += 1
         self._load.prompt_tokens += job.tokens
         self._load.prefix_tokens += job.start
         self._load.queue_s += (job.ticket.started or 0) - job.ticket.submitted
 
-    def _fail(self, job: _Job, error: BaseException) -> None:
+    def _fail(self, job: Job, error: BaseException) -> None:
         self._load.failed += job.ticket.finish(error)
 
     def _drop(self, row: int, *, spoilt: bool = False) -> None:

@@ -48,7 +48,7 @@ class Ticket:
     def cancel(self) -> None:
         """Give the place up; it is free at the engine's next step. Does nothing to what has ended."""
         self._future.cancel()
-        self._wake()
+        self._notify()
 
     @property
     def done(self) -> bool:
@@ -98,11 +98,17 @@ class Ticket:
         while self._deltas:
             yield self._deltas.popleft()
 
+    def _notify(self) -> None:
+        try:
+            self._wake()
+        except RuntimeError:  # the listener's event loop has been closed
+            self._future.cancel()
+
     # From here on for the scheduler.
 
     def put(self, delta: Delta) -> None:
         self._deltas.append(delta)
-        self._wake()
+        self._notify()
 
     def finish(self, outcome: Outcome | BaseException) -> bool:
         """Whether it was still waited for."""
@@ -113,5 +119,5 @@ class Ticket:
                 self._future.set_result(outcome)
         except InvalidStateError:  # cancelled meanwhile
             return False
-        self._wake()
+        self._notify()
         return True

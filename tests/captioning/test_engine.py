@@ -316,6 +316,21 @@ def test_number_types(llama: Path) -> None:
         Engine.load(str(llama), dtype="int4", device="cpu")
 
 
+def test_four_bits_are_turned_into_sixteen_where_there_is_memory(llama: Path) -> None:
+    def load(dequantize: bool | None) -> Any:
+        engine = Engine.load(
+            str(llama), dtype="bfloat16", quantization="nf4", dequantize=dequantize, device="cpu"
+        )
+        return engine._model
+
+    quick, slow = load(None), load(False)
+    kinds = [type(model.model.layers[0].self_attn.q_proj).__name__ for model in (quick, slow)]
+    assert kinds == ["Linear", "Linear4bit"]
+    ids = torch.tensor([[5, 9, 14, 23]])
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(ids).logits, slow(ids).logits, rtol=0.02, atol=0.05)
+
+
 def test_the_embedded_model_says_something() -> None:
     if not Path(BASE_MODELS["embedded"].source, "model.safetensors").is_file():
         pytest.skip("the embedded model is not there yet")

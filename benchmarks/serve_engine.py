@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import threading
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]
 SIZE = 0.02  # of random weights: the captions stay captions, and end as captions do
 STATIC_BATCH = 16
 WARM_UP = 4  # requests
+
+OURS = "engine"
+ONE_ADAPTER = "engine, one adapter"
+ONE_BY_ONE = "generate, one by one"
+BASE_ONLY = "transformers continuous, base"
 
 Job = tuple[list[int], str | None]  # prompt and adapter
 
@@ -169,13 +175,13 @@ def continuous(model: PreTrainedModel) -> Serve:
     """transformers' own, on the base model; it gets all jobs at once, so it has no latencies to show."""
 
     def serve(jobs: Sequence[Job], clients: int) -> tuple[list[float], int]:
-        outputs = model.generate_batch(  # type: ignore[operator]
+        outputs = model.generate_batch(
             [prompt for prompt, _ in jobs],
             generation_config=GenerationConfig(
                 max_new_tokens=MAX_NEW_TOKENS,
                 do_sample=False,
-                eos_token_id=model.generation_config.eos_token_id,  # type: ignore[union-attr]
-                pad_token_id=model.generation_config.pad_token_id,  # type: ignore[union-attr]
+                eos_token_id=model.generation_config.eos_token_id,
+                pad_token_id=model.generation_config.pad_token_id,
             ),
             continuous_batching_config=ContinuousBatchingConfig(
                 page_size=32, num_blocks=1024, max_batch_tokens=1024, max_requests_per_batch=max(2, clients)
@@ -198,7 +204,7 @@ def mixed(prompts: Sequence[list[int]], adapters: Sequence[str | None]) -> list[
 
 def rows(rounds: dict[str, list[Round]]) -> Iterator[str]:
     """Medians over rounds; the ratios are ours by the peer, round by round."""
-    own = rounds["engine"]
+    own = rounds[OURS]
     for name, measured in rounds.items():
         wall = statistics.median(one.requests / one.wall_s for one in measured)
         cost = statistics.median(1000 * one.processor_s / one.requests for one in measured)
@@ -222,6 +228,48 @@ def rows(rounds: dict[str, list[Round]]) -> Iterator[str]:
         )
 
 
+def load_systems(adapters: int, batch: int) -> tuple[Engine, dict[str, Serve]]:
+    """The engine and all that serve, ours first, with the same random adapters."""
+    dtype = auto_dtype("cpu")
+    engine = Engine.load("embedded", device="cpu", dtype=dtype, max_batch_size=batch)
+    with tempfile.TemporaryDirectory() as folder:
+        first, *others = write_adapters(Path(folder), adapters)
+        base = load_model(BASE, dtype=dtype)
+        adapted = PeftModel.from_pretrained(base, str(first), adapter_name=first.name).eval()
+        engine.load_adapter(first)
+        for path in others:
+            engine.load_adapter(path)
+            adapted.load_adapter(str(path), adapter_name=path.name)
+    pad_id = int(engine.tokenizer.pad_token_id or 0)
+    by_names = with_peft(adapted, pad_id, by_names=True)
+    return engine, {
+        OURS: ours(engine),
+        ONE_ADAPTER: ours(engine),
+        ONE_BY_ONE: batches(with_peft(adapted, pad_id, by_names=False), 1),
+        f"peft adapter_names, by {STATIC_BATCH}": batches(by_names, STATIC_BATCH),
+        BASE_ONLY: continuous(load_model(BASE, dtype=dtype)),
+    }
+
+
+def compare(
+    engine: Engine, systems: dict[str, Serve], clients: int, requests: int, turns: int
+) -> dict[str, list[Round]]:
+    """All systems by turns, after one turn that warms up."""
+    prompts = [engine.prepare(generate_scene(seed).svg).prompt_ids for seed in range(requests)]
+    names = list(engine.adapters)
+    mixes: dict[str, list[str | None]] = {ONE_ADAPTER: names[:1], BASE_ONLY: [None]}
+    rounds: dict[str, list[Round]] = defaultdict(list)
+    for turn in range(turns + 1):
+        for name, serve in systems.items():
+            if clients == 1 and name not in {OURS, ONE_BY_ONE}:
+                continue
+            asked = prompts if turn else prompts[:WARM_UP]
+            found = measure(serve, mixed(asked, mixes.get(name, [None, *names])), clients)
+            if turn:
+                rounds[name].append(found)
+    return rounds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer requests, one round")
@@ -231,49 +279,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="texts that the engine writes at once")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
-    dtype = auto_dtype("cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        folders = write_adapters(Path(folder), options.adapters)
-        engine = Engine.load("embedded", device="cpu", dtype=dtype, max_batch_size=options.batch)
-        adapted = PeftModel.from_pretrained(
-            load_model(BASE, dtype=dtype), str(folders[0]), adapter_name=folders[0].name
-        ).eval()
-        for path in folders:
-            engine.load_adapter(path)
-            if path != folders[0]:
-                adapted.load_adapter(str(path), adapter_name=path.name)
-    pad_id = int(engine.tokenizer.pad_token_id or 0)
-    systems: dict[str, Serve] = {
-        "engine": ours(engine),
-        "engine, one adapter": ours(engine),
-        "generate, one by one": batches(with_peft(adapted, pad_id, by_names=False), 1),
-        f"peft adapter_names, by {STATIC_BATCH}": batches(
-            with_peft(adapted, pad_id, by_names=True), STATIC_BATCH
-        ),
-        "transformers continuous, base": continuous(load_model(BASE, dtype=dtype)),
-    }
-    names = [path.name for path in folders]
-    mixes: dict[str, list[str | None]] = {
-        "engine, one adapter": [names[0]],
-        "transformers continuous, base": [None],
-    }
-    print(f"embedded model, {dtype}, {options.threads} torch thread(s), {len(names)} adapters of rank {RANK}")
+    engine, systems = load_systems(options.adapters, options.batch)
+    print(f"embedded model in {auto_dtype('cpu')}, {options.adapters} adapters of rank {RANK}")
     for clients in options.clients:
-        count = max(4, clients) if options.quick else max(16, 4 * clients)
-        prompts = [engine.prepare(generate_scene(seed).svg).prompt_ids for seed in range(count)]
-        rounds: dict[str, list[Round]] = defaultdict(list)
-        for turn in range(2 if options.quick else 4):
-            for name, serve in systems.items():
-                if clients == 1 and name not in {"engine", "generate, one by one"}:
-                    continue
-                asked = prompts[:WARM_UP] if turn == 0 else prompts
-                found = measure(serve, mixed(asked, mixes.get(name, [None, *names])), clients)
-                if turn > 0:
-                    rounds[name].append(found)
-        lengths = sorted(map(len, prompts))
-        print(f"{clients} clients, {count} requests, prompts of {lengths[0]} to {lengths[-1]} tokens")
+        requests = max(4, clients) if options.quick else max(16, 4 * clients)
+        rounds = compare(engine, systems, clients, requests, turns=1 if options.quick else 3)
+        print(f"{clients} clients, {requests} requests, {options.threads} torch thread(s)")
         print("\n".join(rows(rounds)), flush=True)
     engine.close()
 

@@ -41,7 +41,6 @@ RANK = 8
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]
 SIZE = 0.02  # of random weights: the captions stay captions, and end as captions do
 STATIC_BATCH = 16
-WARM_UP = 4  # requests
 
 OURS = "engine"
 ONE_ADAPTER = "engine, one adapter"
@@ -254,7 +253,7 @@ def load_systems(adapters: int, batch: int) -> tuple[Engine, dict[str, Serve]]:
 def compare(
     engine: Engine, systems: dict[str, Serve], clients: int, requests: int, turns: int
 ) -> dict[str, list[Round]]:
-    """All systems by turns, after one turn that warms up."""
+    """All systems by turns, after one turn that warms up: kernels are made for every shape that is new."""
     prompts = [engine.prepare(generate_scene(seed).svg).prompt_ids for seed in range(requests)]
     names = list(engine.adapters)
     mixes: dict[str, list[str | None]] = {ONE_ADAPTER: names[:1], BASE_ONLY: [None]}
@@ -263,8 +262,7 @@ def compare(
         for name, serve in systems.items():
             if clients == 1 and name not in {OURS, ONE_BY_ONE}:
                 continue
-            asked = prompts if turn else prompts[:WARM_UP]
-            found = measure(serve, mixed(asked, mixes.get(name, [None, *names])), clients)
+            found = measure(serve, mixed(prompts, mixes.get(name, [None, *names])), clients)
             if turn:
                 rounds[name].append(found)
     return rounds

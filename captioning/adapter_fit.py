@@ -12,7 +12,7 @@ import torch
 
 from captioning.adapters import AdapterWeights
 from captioning.errors import AdapterError
-from captioning.lora_bank import Lora
+from captioning.lora_bank import Lora, Matrices
 
 if TYPE_CHECKING:  # who captions with the base model alone does not wait for peft
     from peft import LoraConfig, PeftModel
@@ -58,13 +58,13 @@ class AdapterFit:
                 self._skeleton = type(self._model)(deepcopy(self._model.config))
         return deepcopy(self._skeleton)
 
-    def _matrices(self, tensors: dict[str, Tensor], name: str, scaling: float) -> tuple[Tensor, Tensor]:
-        a, b = (tensors[f"{_PREFIX}{name}.{part}.weight"] for part in ("lora_A", "lora_B"))
-        where = self._model.get_submodule(name).weight.device
-        return (
-            a.to(where, self._model.dtype).contiguous(),
-            (b.float() * scaling).to(where, self._model.dtype).contiguous(),
+    def _matrices(self, tensors: dict[str, Tensor], name: str, scaling: float) -> Matrices:
+        where = next(self._model.get_submodule(name).parameters()).device
+        a, b = (
+            tensors[f"{_PREFIX}{name}.{part}.weight"].to(where, self._model.dtype).contiguous()
+            for part in ("lora_A", "lora_B")
         )
+        return Matrices(a, b, scaling)
 
 
 def check_tensors(peft_model: PeftModel, slot: str, tensors: dict[str, Tensor]) -> None:

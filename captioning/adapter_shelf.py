@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from captioning.adapters import Manifest
@@ -27,7 +26,7 @@ class AdapterShelf:
         self._loaded: dict[str, Loaded] = {}  # the last used at the end
 
     @property
-    def manifests(self) -> Mapping[str, Manifest]:
+    def manifests(self) -> dict[str, Manifest]:
         with self._lock:
             return {adapter_id: loaded.manifest for adapter_id, loaded in self._loaded.items()}
 

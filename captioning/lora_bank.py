@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +22,23 @@ from torch import Tensor, nn
 _WARM = 16  # adapters that stay in the stack when they are not at work, lest it be built at every turn
 
 
+class Matrices(NamedTuple):
+    """What an adapter adds to one layer: `scaling * B(A(x))`."""
+
+    a: Tensor  # (r, in)
+    b: Tensor  # (out, r)
+    scaling: float  # alpha / r, or what stands for it
+
+
 @dataclass(frozen=True, eq=False)
 class Lora:
     """An adapter's matrices, by the name of the layer they belong to, in the model's number type."""
 
-    layers: dict[str, tuple[Tensor, Tensor]]  # A (r, in) and B (out, r), which is scaled by alpha / r
+    layers: dict[str, Matrices]
 
     @property
     def bytes(self) -> int:
-        return sum(matrix.nbytes for pair in self.layers.values() for matrix in pair)
+        return sum(layer.a.nbytes + layer.b.nbytes for layer in self.layers.values())
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class _Stacked:
     """One layer's matrices of all adapters of a stack."""
 
     a: Tensor  # (R, in)
-    b: Tensor  # (out, R)
+    b: Tensor  # (out, R), scaled
     ranks: tuple[int, ...]  # of each adapter; 0 where it does not adapt this layer
 
 
@@ -85,7 +94,7 @@ class LoraBank:
                 _add_product(output[start:end], x[start:end], lora, name)
         elif stacked := self._stacked(name):
             hidden = (_flat(x, stacked.a) @ stacked.a.T) * self._mask(stacked)  # (B, R)
-            _accumulate(output, hidden, stacked.b)
+            _add_stacked(output, hidden, stacked.b)
 
     def _stacked(self, name: str) -> _Stacked | None:
         needed = dict.fromkeys(lora for lora in self._rows if lora)
@@ -101,6 +110,7 @@ class LoraBank:
         self._stack = {name: _stack([lora.layers.get(name) for lora in self._members]) for name in names}
 
     def _mask(self, stacked: _Stacked) -> Tensor:
+        """1 where row and rank belong together, else 0."""
         if (mask := self._masks.get(stacked.ranks)) is None:
             places = {lora: place for place, lora in enumerate(self._members)}
             own = torch.zeros(len(self._rows), len(places), dtype=stacked.a.dtype)
@@ -112,28 +122,33 @@ class LoraBank:
         return mask
 
 
-def _stack(pairs: Sequence[tuple[Tensor, Tensor] | None]) -> _Stacked:
-    there = [pair for pair in pairs if pair]
+def _stack(layers: Sequence[Matrices | None]) -> _Stacked:
+    there = [layer for layer in layers if layer]
     return _Stacked(
-        torch.cat([a for a, _ in there], dim=0),
-        torch.cat([b for _, b in there], dim=1),
-        tuple(pair[0].shape[0] if pair else 0 for pair in pairs),
+        torch.cat([layer.a for layer in there], dim=0),
+        torch.cat([layer.b * layer.scaling for layer in there], dim=1),
+        tuple(layer.a.shape[0] if layer else 0 for layer in layers),
     )
 
 
 def _add_product(output: Tensor, x: Tensor, lora: Lora | None, name: str) -> None:
-    if lora and (pair := lora.layers.get(name)):
-        a, b = pair
-        _accumulate(output, _flat(x, a) @ a.T, b)
+    """As peft computes it, to the last bit: a base model in 4 or 8 bits makes much of a last bit."""
+    if lora and (layer := lora.layers.get(name)):
+        product = (_flat(x, layer.a) @ layer.a.T) @ layer.b.T
+        _flat_view(output).add_(product.mul_(layer.scaling))
 
 
-def _accumulate(output: Tensor, hidden: Tensor, b: Tensor) -> None:
-    """Add hidden (rows, R) times b (out, R) to output (..., out), in its place."""
-    flat = output.view(-1, output.shape[-1])
+def _add_stacked(output: Tensor, hidden: Tensor, b: Tensor) -> None:
+    """Add hidden (B, R) times b (out, R) to output (..., out), in its place."""
+    flat = _flat_view(output)
     if flat.dtype == b.dtype:
         flat.addmm_(hidden, b.T)
     else:
         flat.add_(hidden @ b.T)
+
+
+def _flat_view(output: Tensor) -> Tensor:
+    return output.view(-1, output.shape[-1])
 
 
 def _flat(x: Tensor, like: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ def has_room(model: PreTrainedModel) -> bool:
 
 def dequantized(model: PreTrainedModel) -> PreTrainedModel:
     """A 4-bit model with the same weights in bfloat16, in place. Only before the first forward pass."""
-    return model.dequantize(dtype=torch.bfloat16)
+    whole: PreTrainedModel = model.dequantize(dtype=torch.bfloat16)
+    return whole
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -135,7 +135,7 @@ def _add_product(output: Tensor, x: Tensor, lora: Lora | None, name: str) -> Non
     """As peft computes it, to the last bit: a base model in 4 or 8 bits makes much of a last bit."""
     if lora and (layer := lora.layers.get(name)):
         product = (_flat(x, layer.a) @ layer.a.T) @ layer.b.T
-        _flat_view(output).add_(product.mul_(layer.scaling))
+        _flat_view(output).add_(product if layer.scaling == 1 else product.mul_(layer.scaling))
 
 
 def _add_stacked(output: Tensor, hidden: Tensor, b: Tensor) -> None:

@@ -38,6 +38,10 @@ class AdapterFit:
         """
         peft_model = self._fitted(weights.config)
         check_tensors(peft_model, _NAME, weights.tensors)
+        if bad := [name for name, tensor in weights.tensors.items() if not tensor.isfinite().all()]:
+            raise AdapterError(
+                f"the adapter's tensor '{min(bad)}' has numbers that are not finite. Retrain it."
+            )
         layers = {
             name: self._matrices(weights.tensors, name, scaling)
             for name, scaling in _scalings(peft_model).items()

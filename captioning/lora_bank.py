@@ -1,9 +1,9 @@
 """LoRA adapters side by side: each row of a batch goes through its own, the base model stays as it is.
 
-A hook on each adapted layer adds `B(A(x))`. While one token per row is decoded, the matrices of all
-adapters at work are stacked along their ranks, so that any number of adapters costs two products; a
-mask (row, rank) keeps each row to its own. Prompts, long enough to fill a product each, go through
-runs of rows with the same adapter. Not thread-safe: the scheduler's thread alone comes here.
+A hook on each adapted layer adds `B(A(x))`. The matrices of all adapters at work are stacked along their
+ranks, so that any number of adapters costs two products; a mask (row, rank) keeps each row to its own.
+Prompts go through runs of rows with the same adapter, where the stack is too wide for so many tokens.
+Not thread-safe: the scheduler's thread alone comes here.
 
 Shapes: B rows, N tokens, r the rank of one adapter, R the ranks of all of a stack.
 """
@@ -89,12 +89,14 @@ class LoraBank:
             _add_product(output, x, self._runs[0][0], name)
         elif x.shape[0] != len(self._rows):
             raise RuntimeError(f"{name} sees {x.shape[0]} rows, the batch has {len(self._rows)}")
-        elif x.ndim > 2 and x.shape[1] > 1:
-            for lora, start, end in self._runs:
-                _add_product(output[start:end], x[start:end], lora, name)
         elif stacked := self._stacked(name):
-            hidden = (_flat(x, stacked.a) @ stacked.a.T) * self._mask(stacked)  # (B, R)
-            _add_stacked(output, hidden, stacked.b)
+            if x.ndim > 2 and x.shape[1] > 1 and stacked.a.shape[0] > stacked.a.shape[1] // 2:
+                for lora, start, end in self._runs:
+                    _add_product(output[start:end], x[start:end], lora, name)
+            else:
+                hidden = (_flat(x, stacked.a) @ stacked.a.T).view(len(self._rows), -1, stacked.a.shape[0])
+                masked = hidden.masked_fill(self._mask(stacked)[:, None], 0)  # (B, N, R); no infinity leaks
+                _add_stacked(output, masked.flatten(0, 1), stacked.b)
 
     def _stacked(self, name: str) -> _Stacked | None:
         needed = dict.fromkeys(lora for lora in self._rows if lora)
@@ -110,14 +112,14 @@ class LoraBank:
         self._stack = {name: _stack([lora.layers.get(name) for lora in self._members]) for name in names}
 
     def _mask(self, stacked: _Stacked) -> Tensor:
-        """1 where row and rank belong together, else 0."""
+        """Which ranks are another adapter's than the row's."""
         if (mask := self._masks.get(stacked.ranks)) is None:
             places = {lora: place for place, lora in enumerate(self._members)}
-            own = torch.zeros(len(self._rows), len(places), dtype=stacked.a.dtype)
+            foreign = torch.ones(len(self._rows), len(places), dtype=torch.bool)
             for row, lora in enumerate(self._rows):
                 if lora:
-                    own[row, places[lora]] = 1
-            mask = own.repeat_interleave(torch.tensor(stacked.ranks), dim=1).to(stacked.a.device)
+                    foreign[row, places[lora]] = False
+            mask = foreign.repeat_interleave(torch.tensor(stacked.ranks), dim=1).to(stacked.a.device)
             self._masks[stacked.ranks] = mask
         return mask
 

@@ -33,7 +33,7 @@ from tests.captioning.helpers import make_adapter
 ADAPTERS: dict[str, dict[str, Any]] = {
     "a": {"r": 4, "modules": ["q_proj", "v_proj"]},
     "b": {"r": 2, "modules": ["v_proj", "up_proj"]},
-    "c": {"r": 8, "modules": ["q_proj", "k_proj", "o_proj", "down_proj"]},
+    "c": {"r": 40, "modules": ["q_proj", "k_proj", "o_proj", "down_proj"]},
     "d": {"r": 1, "modules": ["gate_proj", "k_proj"]},
 }
 DRAWINGS = ("<svg/>", '<svg viewBox="0 0 9 9"><circle r="3"/></svg>', '<svg><path d="M0 0L9 9H4V2Z"/></svg>')
@@ -290,7 +290,7 @@ def test_an_adapter_of_broken_numbers_fails_alone(
     expected = engine.generate(jobs)
     folder = make_adapter(Path(engine.spec.source), tmp_path / "bad", "bad")
     file = folder / "adapter_model.safetensors"
-    save_file({name: tensor * float("inf") for name, tensor in load_file(file).items()}, file)
+    save_file({name: tensor * 1e30 for name, tensor in load_file(file).items()}, file)
     engine.load_adapter(folder)
     for _ in range(3):
         bad = engine.submit(replace(jobs[0], adapter="bad"))

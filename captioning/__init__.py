@@ -5,7 +5,14 @@
     pipeline      bytes -> drawing and prompt, the one way that all take
     base_models   which base models there are, and how one is loaded
     adapters      adapter folders and their manifests
-    engine        a base model with its adapters, writing captions in batches
+    engine        a base model with its adapters, writing for many callers at once
 
-Only the engine and what it stands on (`adapter_bank`, `decoding`) import torch.
+What the engine stands on, from the top:
+
+    scheduler     its thread: who gets a row, and token after token for all rows
+    slots, solo   the rows: keys and values side by side, or a cache for each
+    lora_bank     adapters side by side, each row through its own
+    text_stream   a text's pieces as they become certain
+
+Only these import torch.
 """

@@ -2,7 +2,7 @@
 
 A folder holds what peft writes (`adapter_config.json`, `adapter_model.safetensors`), our
 `manifest.json` and a model card, so that plain peft, vLLM and LoRAX can load it as it is. Pickled
-weights are never read. How adapters run is `captioning.adapter_bank`'s business.
+weights are never read. How adapters run is `captioning.lora_bank`'s business.
 """
 
 from __future__ import annotations

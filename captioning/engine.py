@@ -1,22 +1,27 @@
-"""The engine: one base model and any number of its adapters, writing captions in batches.
+"""The engine: one base model and any number of its adapters, writing for many callers at once.
 
-Knows neither HTTP nor Ray. One engine may be shared by threads: generations and adapter changes take
-turns.
+Knows neither HTTP nor Ray. A thread of its own writes token after token for all requests together;
+requests, adapters and cancellations come and go while it does. May be used from any thread:
+
+    engine = Engine.load("embedded")
+    [caption] = engine.caption([svg])            # blocks
+    ticket = engine.submit(GenerationRequest(engine.prepare(svg).prompt_ids))   # does not
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from captioning.adapter_bank import BASE, AdapterBank
+from captioning.adapter_fit import AdapterFit
+from captioning.adapter_shelf import AdapterShelf
 from captioning.adapters import (
     Manifest,
     check_compatible,
@@ -35,34 +40,24 @@ from captioning.base_models import (
     resolve,
     weight_fingerprint,
 )
-from captioning.decoding import FinishReason, Row, decode
-from captioning.errors import AdapterError, ConfigError, ModelNotFound, PromptTooLong
+from captioning.errors import AdapterError, ConfigError, PromptTooLong
+from captioning.generation import Delta, FinishReason, Generation, GenerationRequest
+from captioning.load import Load
+from captioning.lora_bank import LoraBank
+from captioning.memory import affordable_tokens, dequantized, has_room
 from captioning.pipeline import Prepared, prepare
-from captioning.prompt import clean_caption, end_token_id
+from captioning.prompt import end_token_id, fixed_prefix
+from captioning.rows import Prompt
+from captioning.scheduler import Scheduler
+from captioning.ticket import Ticket
+from captioning.writing import rows_for
 from rendering import Drawing, SvgCaptionError
 
+__all__ = [
+    "Caption", "Delta", "Engine", "FinishReason", "Generation", "GenerationRequest", "Load", "Ticket",
+]  # fmt: skip
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """One prompt and how to go on from it."""
-
-    prompt_ids: list[int]
-    adapter: str | None = None  # adapter id; None: the base model
-    max_new_tokens: int = 64
-    temperature: float = 0.0  # 0: always the likeliest token
-    seed: int | None = None  # for temperature > 0; None: other captions every time
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What was written after one prompt."""
-
-    text: str  # one line, without control characters; of unknown origin: escape it where it is shown
-    finish_reason: FinishReason
-    prompt_tokens: int
-    completion_tokens: int  # the end token included
 
 
 @dataclass(frozen=True)
@@ -72,13 +67,9 @@ class Caption(Generation):
     drawing: Drawing
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    manifest: Manifest
-    slot: str
-
-
 class Engine:
+    """Close it, or leave it to the garbage collector: either ends its thread."""
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -86,16 +77,35 @@ class Engine:
         spec: BaseModelSpec,
         *,
         max_batch_size: int = 16,
+        cache_tokens: int | None = None,
+        adapter_bytes: int | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
         self.max_batch_size = max_batch_size
-        self.max_context_tokens: int = spec.max_context_tokens or model.config.max_position_embeddings
+        context: int = spec.max_context_tokens or model.config.max_position_embeddings
+        cache_tokens = cache_tokens or min(max_batch_size * context, affordable_tokens(model))
+        self.max_context_tokens = min(context, cache_tokens)
         self._model = model.eval()
-        self._bank = AdapterBank(model)
-        self._loaded: Mapping[str, _Loaded] = {}  # replaced, never changed: read without the lock
-        self._lock = threading.Lock()
-        self._stop_ids = frozenset({end_token_id(tokenizer), *_end_ids(model)})
+        self._quantization = quantization or quantization_of(model)
+        self._fit = AdapterFit(model)
+        self._shelf = AdapterShelf(adapter_bytes)
+        self._bank = LoraBank(model)
+        self._rows = rows_for(
+            model,
+            self._bank,
+            max_rows=max_batch_size,
+            max_tokens=cache_tokens,
+            prefix=fixed_prefix(tokenizer),
+        )
+        self._scheduler = Scheduler(
+            self._rows,
+            lambda ids: cast(str, tokenizer.decode(list(ids), skip_special_tokens=True)),
+            stop_ids=frozenset({end_token_id(tokenizer), *_end_ids(model)}),
+            max_rows=max_batch_size,
+        )
+        self._end = weakref.finalize(self, self._scheduler.close)
 
     @classmethod
     def load(
@@ -104,26 +114,48 @@ class Engine:
         *,
         dtype: str | torch.dtype = "auto",
         quantization: Quantization | None = None,
+        dequantize: bool | None = None,
         device: str = "auto",
         torch_threads: int | None = None,
         max_batch_size: int = 16,
+        cache_tokens: int | None = None,
+        adapter_bytes: int | None = None,
     ) -> Engine:
         """An engine for a base model by its name, Hugging Face id or folder.
 
         `auto` is the first GPU, and bfloat16 where the hardware has it. `torch_threads` holds for the
         whole process; more than one slows it down on a machine that is busy with other work.
+        `max_batch_size` texts are written at once, in `cache_tokens` of key-value cache (None: as many as
+        memory suggests); adapters take up to `adapter_bytes` (None: no limit). With `dequantize`, 4-bit
+        weights become bfloat16 once: the same answers, sooner; None: if half of the free memory holds them.
         """
         spec = resolve(base_model)
         device = auto_device() if device == "auto" else device
         if torch_threads is not None:
             torch.set_num_threads(torch_threads)
-        model = load_model(spec, dtype=_dtype(dtype, device), quantization=quantization, device=device)
-        return cls(model, load_tokenizer(spec), spec, max_batch_size=max_batch_size)
+        number_type = _dtype(dtype, device)
+        model = load_model(spec, dtype=number_type, quantization=quantization, device=device)
+        if number_type == torch.bfloat16 and quantization in ("nf4", "fp4"):
+            model = dequantized(model) if dequantize or (dequantize is None and has_room(model)) else model
+        return cls(
+            model,
+            load_tokenizer(spec),
+            spec,
+            max_batch_size=max_batch_size,
+            cache_tokens=cache_tokens,
+            adapter_bytes=adapter_bytes,
+            quantization=quantization,
+        )
 
     @property
     def adapters(self) -> dict[str, Manifest]:
         """The adapters that can be asked for, by id."""
-        return {adapter_id: loaded.manifest for adapter_id, loaded in self._loaded.items()}
+        return self._shelf.manifests
+
+    @property
+    def load_now(self) -> Load:
+        """What the engine is doing and has done: for metrics."""
+        return replace(self._scheduler.load, adapter_bytes=self._shelf.bytes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,10 +163,13 @@ class Engine:
         return weight_fingerprint(self.spec)
 
     def load_adapter(self, folder: str | Path) -> Manifest:
-        """Load an adapter, taking the place of one with the same id.
+        """Load an adapter, taking the place of one with the same id and, for memory, of unused ones.
+
+        What is being written goes on, with the adapter it began with.
 
         Raises:
-            AdapterError: the folder is broken, or the adapter does not fit this base model.
+            AdapterError: the folder is broken, the adapter does not fit this base model, or there is no
+                memory for it beside those in use.
         """
         manifest = read_manifest(folder)
         if manifest.adapter_id == self.spec.id:
@@ -142,42 +177,56 @@ class Engine:
                 f"'{folder}': the adapter has the id of its base model, '{self.spec.id}'. Rename it."
             )
         check_compatible(manifest, self.spec, self.fingerprint)
-        warn_of_quantization(manifest, quantization_of(self._model))
-        weights = read_weights(folder)
-        with self._lock:
-            loaded = _Loaded(manifest, self._bank.add(weights))
-            replaced = self._loaded.get(manifest.adapter_id)
-            self._loaded = {**self._loaded, manifest.adapter_id: loaded}
-            if replaced:
-                self._bank.remove(replaced.slot)
+        warn_of_quantization(manifest, self._quantization)
+        lora = self._fit.lora(read_weights(folder))
+        for gone in self._shelf.put(manifest, lora):
+            self._scheduler.between_turns(partial(self._bank.forget, gone))
         return manifest
 
     def unload_adapter(self, adapter_id: str) -> None:
-        with self._lock:
-            self._bank.remove(self._slot(adapter_id))
-            self._loaded = {key: loaded for key, loaded in self._loaded.items() if key != adapter_id}
+        """Requests that have it go on with it; no new one gets it."""
+        gone = self._shelf.remove(adapter_id)
+        self._scheduler.between_turns(lambda: self._bank.forget(gone))
 
-    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
-        """Answers in the order of the requests, which are run in batches of like length.
+    def submit(self, request: GenerationRequest, *, stream: bool = False) -> Ticket:
+        """Queue a request and return at once; with `stream`, iterate over the ticket for its text.
 
-        Adapters and the base model mix within a batch. A greedy answer does not depend on its company,
-        but for the last bits of the arithmetic.
+        Greedy texts do not depend on the company they are written in, but for the last bits of the
+        arithmetic. Bounding the queue and giving up in time are the caller's: `Ticket.cancel`.
 
         Raises:
             ModelNotFound: an adapter that is not loaded.
             PromptTooLong: prompt and `max_new_tokens` together pass the context.
+            EngineClosed: it was closed.
         """
-        with self._lock:
-            rows = [self._row(request) for request in requests]
-            for batch in _batches(rows, self.max_batch_size):
-                decode(
-                    self._model,
-                    batch,
-                    stop_ids=self._stop_ids,
-                    pad_id=self.tokenizer.pad_token_id or 0,
-                    route=self._bank.route,
-                )
-        return [self._generation(row) for row in rows]
+        self._check(request)
+        adapter = self._shelf.take(request.adapter) if request.adapter is not None else None
+        ticket = Ticket(request, stream=stream)
+        if adapter:
+            ticket.when_done(partial(self._shelf.give_back, adapter))
+        room = len(request.prompt_ids) + request.max_new_tokens
+        prompt = Prompt(request.prompt_ids, room, adapter.lora if adapter else None)
+        try:
+            self._scheduler.submit(ticket, prompt)
+        except BaseException:
+            ticket.cancel()
+            raise
+        return ticket
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        """The texts of all requests in their order, `n` for each; waits for them.
+
+        Raises: what `submit` does, and the error of the first request that failed.
+        """
+        for request in requests:
+            self._check(request)
+        tickets: list[Ticket] = []
+        try:
+            tickets += map(self.submit, requests)
+            return [text for ticket in tickets for text in ticket.result()]
+        finally:
+            for ticket in tickets:
+                ticket.cancel()
 
     def prepare(self, svg: bytes | str, max_new_tokens: int = 64) -> Prepared:
         """One file's drawing and prompt, short enough to write `max_new_tokens` after it."""
@@ -204,45 +253,32 @@ class Engine:
             for item in prepared
         ]
 
+    def close(self) -> None:
+        """Fail what has not ended with EngineClosed, and end the thread."""
+        self._end()
+
     def _try_prepare(self, svg: bytes | str, max_new_tokens: int) -> Prepared | SvgCaptionError:
         try:
             return self.prepare(svg, max_new_tokens)
         except SvgCaptionError as error:
             return error
 
-    def _row(self, request: GenerationRequest) -> Row:
-        if not request.prompt_ids or request.max_new_tokens < 1 or not request.temperature >= 0:
+    def _check(self, request: GenerationRequest) -> None:
+        wanted = request.max_new_tokens
+        if not request.prompt_ids or wanted < 1 or not request.temperature >= 0 or "" in request.stop:
             raise ConfigError(
-                f"cannot generate from {len(request.prompt_ids)} prompt tokens with max_new_tokens="
-                f"{request.max_new_tokens} and temperature={request.temperature}: at least 1, 1 and 0"
+                f"cannot generate from {len(request.prompt_ids)} prompt tokens with max_new_tokens={wanted}, "
+                f"temperature={request.temperature} stop={request.stop}: at least 1, 1, 0 and no empty one"
             )
-        if len(request.prompt_ids) + request.max_new_tokens > self.max_context_tokens:
+        if not 1 <= request.n <= self.max_batch_size:
+            raise ConfigError(f"cannot generate n={request.n} texts: 1 to {self.max_batch_size}")
+        room = len(request.prompt_ids) + wanted
+        if room > self.max_context_tokens or not self._rows.holds(request.n, room):
             raise PromptTooLong(
-                f"{len(request.prompt_ids):,} prompt tokens and {request.max_new_tokens:,} new ones: "
+                f"{len(request.prompt_ids):,} prompt tokens and {wanted:,} new ones: "
                 f"the context of '{self.spec.id}' holds {self.max_context_tokens:,}"
+                + (f", and the cache has no room for {request.n} such texts" if request.n > 1 else "")
             )
-        return Row(
-            request.prompt_ids,
-            request.max_new_tokens,
-            request.temperature,
-            request.seed,
-            BASE if request.adapter is None else self._slot(request.adapter),
-        )
-
-    def _slot(self, adapter_id: str) -> str:
-        if loaded := self._loaded.get(adapter_id):
-            return loaded.slot
-        available = ", ".join(self._loaded) or "none"
-        raise ModelNotFound(f"No adapter '{adapter_id}'. Available: {available}.")
-
-    def _generation(self, row: Row) -> Generation:
-        text = cast(str, self.tokenizer.decode(row.written, skip_special_tokens=True))
-        return Generation(clean_caption(text), row.finish_reason, len(row.prompt_ids), len(row.written))
-
-
-def _batches(rows: Sequence[Row], size: int) -> list[list[Row]]:
-    by_length = sorted(rows, key=lambda row: len(row.prompt_ids))
-    return [by_length[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _end_ids(model: PreTrainedModel) -> list[int]:

@@ -33,3 +33,15 @@ class PromptTooLong(SvgCaptionError, ValueError):
     """The drawing's canonical text does not fit the model's context together with a caption."""
 
     code = "prompt_too_long"
+
+
+class EngineClosed(SvgCaptionError, RuntimeError):
+    """The engine was closed, or broke down for good, before the request was answered."""
+
+    code = "engine_closed"
+
+
+class NotANumber(SvgCaptionError, ArithmeticError):
+    """The model's output for a request is not finite: nothing can be chosen from it."""
+
+    code = "not_a_number"

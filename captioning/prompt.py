@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 from captioning.errors import ConfigError, CorpusError, PromptTooLong
@@ -100,6 +101,12 @@ def _closing_token_id(tokenizer: PreTrainedTokenizerBase, template: str) -> int 
     after_caption = cast(str, chat).rpartition(_CAPTION_MARK)[2]
     ids: list[int] = tokenizer(after_caption, add_special_tokens=False)["input_ids"]
     return next((token_id for token_id in ids if token_id in control), None)
+
+
+def fixed_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens with which the prompts of ordinary drawings begin, whatever they show."""
+    square, wide = (prompt_ids(tokenizer, f'<svg viewBox="0 0 1000 {side}"/>') for side in (1000, 640))
+    return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], zip(square, wide, strict=False))]
 
 
 def clean_caption(text: str) -> str:

@@ -44,9 +44,10 @@ class EngineReplica:
             quantization=settings.quantization,
             device=settings.device,
             torch_threads=settings.torch_threads,
-            max_batch_size=settings.max_batch_size,
+            max_batch_size=max(settings.max_batch_size, settings.max_captions),
+            adapter_bytes=settings.adapter_bytes,
         )
-        self._host = EngineHost(engine, _catalog(settings), max_batch_size=settings.max_batch_size)
+        self._host = EngineHost(engine, _catalog(settings))
 
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         return await self._host.generate(requests)

@@ -68,16 +68,13 @@ class Captioner:
         prepared = await asyncio.gather(*(self._prepare(upload.data, sampling) for upload in uploads))
         ready = time.perf_counter()
         requests = [
-            request
+            self._request(prompt.prompt_ids, model, sampling)
             for prompt in prepared
             if isinstance(prompt, Prepared)
-            for request in self._requests(prompt.prompt_ids, model, sampling)
         ]
         outcomes = iter(await self._generate(requests) if requests else [])
         results = [
-            _collect(prompt, [next(outcomes) for _ in range(sampling.n)])
-            if isinstance(prompt, Prepared)
-            else prompt
+            _captioned(prompt, next(outcomes)) if isinstance(prompt, Prepared) else prompt
             for prompt in prepared
         ]
         done = time.perf_counter()
@@ -94,24 +91,16 @@ class Captioner:
         except SvgCaptionError as error:
             return error
 
-    def _requests(self, prompt_ids: list[int], model: str, sampling: Sampling) -> list[GenerationRequest]:
-        adapter = None if model == self.catalog.spec.id else model
-        return [
-            GenerationRequest(
-                prompt_ids=prompt_ids,
-                adapter=adapter,
-                max_new_tokens=sampling.max_new_tokens,
-                temperature=sampling.temperature,
-                seed=None if sampling.seed is None else sampling.seed + number,
-            )
-            for number in range(sampling.n)
-        ]
+    def _request(self, prompt_ids: list[int], model: str, sampling: Sampling) -> GenerationRequest:
+        return GenerationRequest(
+            prompt_ids=prompt_ids,
+            adapter=None if model == self.catalog.spec.id else model,
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            n=sampling.n,
+        )
 
 
-def _collect(prompt: Prepared, outcomes: list[Outcome]) -> Captioned | SvgCaptionError:
-    generations = []
-    for outcome in outcomes:
-        if isinstance(outcome, SvgCaptionError):
-            return outcome
-        generations.append(outcome)
-    return Captioned(prompt.drawing, generations)
+def _captioned(prompt: Prepared, outcome: Outcome) -> Captioned | SvgCaptionError:
+    return outcome if isinstance(outcome, SvgCaptionError) else Captioned(prompt.drawing, outcome)

@@ -45,7 +45,8 @@ class Settings(BaseModel):
 
     # Load
     max_pending: Count = 64  # requests inside, per ingress replica; beyond it 503 at once
-    max_batch_size: Count = 16  # prompts in one generation step
+    max_batch_size: Count = 16  # captions that are written at once, per engine replica
+    adapter_bytes: Count | None = None  # for adapters in memory; None: no limit, all that were asked for stay
     render_workers: Count = 1  # processes that rasterize, per ingress replica
 
     # Scale

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from captioning.decoding import Row, decode
+from captioning.writing import continue_greedily
 from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import IGNORED, Batch, Example, Step, collate, schedule_of, validation_batches
 from training.model import Tensors, assign, checksum, copied, trainable
@@ -128,17 +128,19 @@ class Loop:
     def captions(self, number: int) -> list[dict[str, str]]:
         """What the model writes to samples spread over the validation split, beside their references."""
         shown = self._validation[:: max(1, len(self._validation) // number)][:number]
-        rows = [Row(list(example.prompt), _MAX_CAPTION_TOKENS) for example in shown]
-        ends = frozenset(example.completion(0)[-1] for example in shown)
-        module = cast(PreTrainedModel, self._module.eval())
-        decode(module, rows, stop_ids=ends, pad_id=0, route=lambda slots: None)
+        written = continue_greedily(
+            cast(PreTrainedModel, self._module.eval()),
+            [list(example.prompt) for example in shown],
+            max_new_tokens=_MAX_CAPTION_TOKENS,
+            stop_ids=frozenset(example.completion(0)[-1] for example in shown),
+        )
         return [
             {
                 "id": example.id,
-                "caption": self._text_of(row.written),
+                "caption": self._text_of(tokens),
                 "reference": self._text_of(example.completion(0)),
             }
-            for example, row in zip(shown, rows, strict=True)
+            for example, tokens in zip(shown, written, strict=True)
         ]
 
     def backward(self, step: Step) -> float:

@@ -20,7 +20,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from captioning.adapter_bank import check_tensors
+from captioning.adapter_fit import check_tensors
 from captioning.adapters import (
     CARD_FILE,
     WEIGHTS_FILE,

@@ -186,12 +186,14 @@ def test_a_retrained_adapter_takes_the_place_of_the_old(
 ) -> None:
     job = GenerationRequest(prompts[0], "logos", 12)
     old = engine.generate([job])
+    engine.load_adapter(make_adapter(llama, tmp_path / "first", "logos", seed=76))
+    bytes_before = engine.load_now.adapter_bytes
     retrained = make_adapter(llama, tmp_path / "logos", "logos", seed=77)
     for _ in range(2):
         engine.load_adapter(retrained)
     assert engine.generate([job]) == [reference(llama, retrained, job)] != old
-    lora: Any = engine._model.model.layers[0].self_attn.v_proj
-    assert len(lora.lora_A) == 2
+    assert sorted(engine.adapters) == ["icons-v1.2", "logos"]
+    assert engine.load_now.adapter_bytes == bytes_before
 
 
 def spoil_config(folder: Path, **changes: Any) -> None:
@@ -216,6 +218,7 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
         (lambda folder: spoil_config(folder, r=8), "has another shape than here"),
         (lambda folder: spoil_config(folder, r="many"), "does not fit this base model"),
         (lambda folder: spoil_tensors(folder, lambda it: it.pop(FIRST)), f"'{FIRST}' is missing"),
+        (lambda folder: spoil_tensors(folder, lambda it: it[FIRST].fill_(float("nan"))), "are not finite"),
         (
             lambda folder: spoil_tensors(
                 folder, lambda it: it.update({FIRST.replace("q_p", "r_p"): it.pop(FIRST)})
@@ -312,6 +315,21 @@ def test_number_types(llama: Path) -> None:
     assert Engine.load(str(llama), dtype="bfloat16", device="cpu")._model.dtype == torch.bfloat16
     with pytest.raises(ConfigError, match="no number type 'int4'"):
         Engine.load(str(llama), dtype="int4", device="cpu")
+
+
+def test_four_bits_are_turned_into_sixteen_where_there_is_memory(llama: Path) -> None:
+    def load(dequantize: bool | None) -> Any:
+        engine = Engine.load(
+            str(llama), dtype="bfloat16", quantization="nf4", dequantize=dequantize, device="cpu"
+        )
+        return engine._model
+
+    quick, slow = load(None), load(False)
+    kinds = [type(model.model.layers[0].self_attn.q_proj).__name__ for model in (quick, slow)]
+    assert kinds == ["Linear", "Linear4bit"]
+    ids = torch.tensor([[5, 9, 14, 23]])
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(ids).logits, slow(ids).logits, rtol=0.02, atol=0.05)
 
 
 def test_the_embedded_model_says_something() -> None:

@@ -57,7 +57,8 @@ class FakeEngine:
     def _answer(request: GenerationRequest) -> Outcome:
         if request.adapter == "broken":
             return AdapterError("adapter 'broken' does not fit.")
-        return Generation(f"by {request.adapter or 'base'}", "stop", len(request.prompt_ids), 3)
+        text = Generation(f"by {request.adapter or 'base'}", "stop", len(request.prompt_ids), 3)
+        return [text] * request.n
 
 
 @contextmanager

@@ -66,10 +66,8 @@ def test_options_reach_the_engine_from_json_and_form_alike(client: TestClient, e
     options: dict[str, Any] = {"n": 2, "max_tokens": 9, "temperature": 0.5, "seed": 7}
     assert len(caption(client, **options).json()["captions"]) == 2
     upload(client, SQUARE, **{name: str(value) for name, value in options.items()})
-    assert [(r.max_new_tokens, r.temperature, r.seed) for r in engine.requests] == [
-        (9, 0.5, 7),
-        (9, 0.5, 8),
-    ] * 2
+    asked = [(r.n, r.max_new_tokens, r.temperature, r.seed) for r in engine.requests]
+    assert asked == [(2, 9, 0.5, 7)] * 2
 
 
 def test_several_files_keep_their_order_and_their_own_fate(client: TestClient) -> None:

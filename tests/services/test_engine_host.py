@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 from captioning.base_models import resolve, weight_fingerprint
-from captioning.engine import Engine, Generation, GenerationRequest
+from captioning.engine import Engine, GenerationRequest
 from captioning.errors import AdapterError, ModelNotFound
 from rendering.errors import SvgCaptionError
 from services.catalog import Catalog
@@ -24,7 +26,7 @@ PROMPT = list(range(20, 60))
 def host(base_model: Path, tmp_path: Path) -> EngineHost:
     spec = resolve(str(base_model))
     engine = Engine.load(str(base_model), dtype="float32", device="cpu")
-    return EngineHost(engine, Catalog(spec, weight_fingerprint(spec), tmp_path), max_batch_size=8)
+    return EngineHost(engine, Catalog(spec, weight_fingerprint(spec), tmp_path))
 
 
 def generate(host: EngineHost, *adapters: str | None) -> list[Outcome]:
@@ -32,8 +34,8 @@ def generate(host: EngineHost, *adapters: str | None) -> list[Outcome]:
 
 
 def text(outcome: Outcome) -> str:
-    assert isinstance(outcome, Generation), outcome
-    return outcome.text
+    assert isinstance(outcome, list), outcome
+    return outcome[0].text
 
 
 def _request(adapter: str | None) -> GenerationRequest:
@@ -71,22 +73,47 @@ def test_an_adapter_that_does_not_fit_fails_alone(host: EngineHost, base_model: 
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     make_adapter(base_model, tmp_path / "icons", "icons")
     outcomes = generate(host, "icons", "foreign", None)
-    assert [type(outcome) for outcome in outcomes] == [Generation, AdapterError, Generation]
+    assert [type(outcome) for outcome in outcomes] == [list, AdapterError, list]
 
 
-def test_a_poison_request_fails_alone(
-    host: EngineHost, base_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = Engine.generate
-
-    def fails_on_long_prompts(self: Engine, requests: Sequence[GenerationRequest]) -> list[Generation]:
-        if any(len(request.prompt_ids) > 50 for request in requests):
+def test_a_poison_request_fails_alone(host: EngineHost) -> None:
+    def fail_on_the_poison(_: object, args: tuple[Tensor, ...]) -> None:
+        if 13 in args[0]:
             raise RuntimeError("CUDA error")
-        return real(self, requests)
 
-    monkeypatch.setattr(Engine, "generate", fails_on_long_prompts)
-    poison = GenerationRequest(PROMPT * 2, max_new_tokens=12)
+    model: Any = host._engine._model
+    model.model.embed_tokens.register_forward_pre_hook(fail_on_the_poison)
+    poison = GenerationRequest([13, *PROMPT], max_new_tokens=12)
     good, bad, fine = asyncio.run(host.generate([_request(None), poison, _request(None)]))
     assert text(good) == text(fine)
     assert isinstance(bad, SvgCaptionError)
     assert str(bad) == "generation failed: RuntimeError"
+
+
+def test_an_adapter_that_was_put_away_for_memory_comes_back(
+    host: EngineHost, base_model: Path, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("icons", "logos")):
+        make_adapter(base_model, tmp_path / name, name, seed=seed)
+    icons = text(generate(host, "icons")[0])
+    host._engine._shelf._max_bytes = host._engine.load_now.adapter_bytes
+    assert text(generate(host, "logos")[0]) != icons
+    assert list(host._engine.adapters) == ["logos"]
+    assert text(generate(host, "icons")[0]) == icons
+
+
+def test_who_goes_away_frees_the_place(host: EngineHost, base_model: Path, tmp_path: Path) -> None:
+    make_adapter(base_model, tmp_path / "icons", "icons")
+    endless = GenerationRequest(PROMPT, "icons", max_new_tokens=900)
+
+    async def leave() -> None:
+        host._engine._scheduler._stop_ids = frozenset()
+        call = asyncio.create_task(host.generate([endless, replace(endless, adapter=None)]))
+        while host._engine.load_now.rows < 2:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        while host._engine.load_now.rows:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(leave(), 60))
+    assert host._engine.load_now.new_tokens < 1000

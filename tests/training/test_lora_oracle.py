@@ -11,9 +11,10 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from captioning.adapter_bank import AdapterBank
+from captioning.adapter_fit import AdapterFit
 from captioning.adapters import read_weights, write_adapter
 from captioning.base_models import Quantization, load_model, resolve
+from captioning.lora_bank import LoraBank
 from tests.captioning.helpers import make_manifest
 from tests.training import lora_oracle
 from tests.training.helpers import examples
@@ -86,8 +87,7 @@ def test_the_engine_follows_the_formula(
     folder = _export(base, tmp_path, rslora=rslora)
     expected = _logits(lora_oracle.apply(_load(base, quantization), folder), base)
     served = _load(base, quantization)
-    bank = AdapterBank(served)
-    bank.route([bank.add(read_weights(folder))] * 2)
+    LoraBank(served).route([AdapterFit(served).lora(read_weights(folder))] * 2)
     _assert_same(_logits(served, base), expected)
 
 

@@ -1,0 +1,32 @@
+"""Choosing the next token of every row at once. Shapes: B rows, V tokens in the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+NOT_A_NUMBER = -1
+"""In place of a token: the row's logits are not finite."""
+
+
+def choose(logits: Tensor, temperatures: Sequence[float], draws: Sequence[float]) -> list[int]:
+    """The next token of each row of `logits` (B, V).
+
+    A row of temperature 0 takes its likeliest token. Any other takes the token where its number of
+    `draws`, uniform in [0, 1), falls on the cumulative chances: nothing of it hangs on the other rows.
+    """
+    highest, tokens = logits.max(dim=-1)  # a NaN anywhere in a row is its highest
+    if any(temperatures):
+        warm = [row for row, temperature in enumerate(temperatures) if temperature]
+        tokens[warm] = _drawn(logits[warm], [temperatures[row] for row in warm], [draws[row] for row in warm])
+    return torch.where(highest.isfinite(), tokens, NOT_A_NUMBER).tolist()
+
+
+def _drawn(logits: Tensor, temperatures: Sequence[float], draws: Sequence[float]) -> Tensor:
+    scale = torch.tensor(temperatures, device=logits.device)[:, None]
+    cumulative = torch.softmax(logits.float() / scale, dim=-1).double().cumsum(dim=-1)  # (B, V)
+    marks = torch.tensor(draws, dtype=torch.float64, device=logits.device)[:, None] * cumulative[:, -1:]
+    found = torch.searchsorted(cumulative, marks, right=True)[:, 0]
+    return found.clamp(max=logits.shape[-1] - 1)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import random
+
+import torch
+
+from captioning.sampling import NOT_A_NUMBER, choose
+
+
+def test_draws_follow_the_chances_at_their_temperature() -> None:
+    chances = torch.tensor([0.1, 0.6, 0.0, 0.3])
+    rng = random.Random(1)
+    count = 20_000
+    logits = chances.log().expand(count, 4)
+    tokens = torch.tensor(choose(logits, [1.0] * count, [rng.random() for _ in range(count)]))
+    torch.testing.assert_close(tokens.bincount(minlength=4) / count, chances, atol=0.01, rtol=0)
+    sharper = torch.tensor(choose(logits, [0.5] * count, [rng.random() for _ in range(count)]))
+    squares = chances**2 / (chances**2).sum()
+    torch.testing.assert_close(sharper.bincount(minlength=4) / count, squares, atol=0.01, rtol=0)
+
+
+def test_rows_are_chosen_each_by_its_own() -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
+    assert choose(logits, [0.0, 1.0, 1.0], [0.5, 0.0, 0.999999]) == [1, 0, 2]
+    assert choose(logits[1:], [1.0, 1.0], [0.0, 0.999999]) == [0, 2]
+
+
+def test_what_is_not_finite_is_no_token() -> None:
+    nan, inf = float("nan"), float("inf")
+    logits = torch.tensor([[0.0, nan], [1.0, 0.0], [inf, 0.0]])
+    assert choose(logits, [0.0, 0.0, 1.0], [0.1] * 3) == [NOT_A_NUMBER, 0, NOT_A_NUMBER]

@@ -23,6 +23,7 @@ def base(
     scenes: Annotated[
         int | None, typer.Option(min=1, help="Generated scenes; default: the recipe's.")
     ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the training.")] = 2,
     processes: Annotated[int, typer.Option(min=1, help="Processes that build the corpus.")] = 2,
     compile_model: Annotated[
@@ -32,10 +33,19 @@ def base(
     """Make the embedded base model from nothing: corpus, tokenizer, pretraining, export."""
     import torch
 
+    from captioning.base_models import auto_device
     from training.base.pretrain import run
     from training.base.recipe import BaseRecipe
 
     torch.set_num_threads(threads)
     recipe = BaseRecipe()
     recipe = replace(recipe, steps=steps or recipe.steps, scenes=scenes or recipe.scenes)
-    run(recipe, work, out, cache_dir, processes=processes, is_compiled=compile_model)
+    run(
+        recipe,
+        work,
+        out,
+        cache_dir,
+        processes=processes,
+        device=auto_device() if device == "auto" else device,
+        is_compiled=compile_model,
+    )

@@ -61,6 +61,9 @@ class Batch(NamedTuple):
     starts: Tensor  # (rows,): where the prompt ends and the caption begins
     pictures: Tensor  # (rows, pixels), from 0 for bare paper to 1 for ink
 
+    def to(self, device: str) -> Batch:
+        return Batch(*(tensor.to(device) for tensor in self))
+
 
 def encode(
     pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, recipe: BaseRecipe, processes: int = 1

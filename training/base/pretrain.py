@@ -76,7 +76,6 @@ def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    model.set_attn_implementation("eager")  # on a CPU, faster to train than the fused kernel
     weight = model.model.embed_tokens.weight
     _order_numbers(weight, ((token, number / 1000) for number, token in number_tokens(tokenizer).items()))
     _order_numbers(weight, ((token, value / 255) for token, value in channel_tokens(tokenizer)))
@@ -103,9 +102,15 @@ def learning_rate(recipe: BaseRecipe, step: int) -> float:
 class Trainer:
     """Steps over batches; all of its state is in one checkpoint file."""
 
-    def __init__(self, recipe: BaseRecipe, model: LlamaForCausalLM, pad_id: int, folder: Path) -> None:
-        self.recipe, self.pad_id, self.folder = recipe, pad_id, folder
+    def __init__(
+        self, recipe: BaseRecipe, model: LlamaForCausalLM, pad_id: int, folder: Path, device: str = "cpu"
+    ) -> None:
+        self.recipe, self.pad_id, self.folder, self.device = recipe, pad_id, folder, device
         self.model, self.eye = model.bfloat16(), new_eye(recipe).bfloat16()
+        self.model.to(device)  # type: ignore[arg-type] # transformers wraps it wrongly
+        self.eye.to(device)
+        if device == "cpu":
+            self.model.set_attn_implementation("eager")  # faster to train there than the fused kernel
         self.weights = [*self.model.parameters(), *self.eye.parameters()]
         self.masters = [weight.detach().float() for weight in self.weights]
         self.optimizer = torch.optim.AdamW(
@@ -116,7 +121,7 @@ class Trainer:
     def train(self, examples: Sequence[Example], validation: Mapping[str, Sequence[Example]]) -> None:
         started, seen, losses = time.monotonic(), 0, []
         for rows in self._remaining(examples):
-            batch = as_batch(rows, self.pad_id)
+            batch = as_batch(rows, self.pad_id).to(self.device)
             losses.append(self._update(batch))
             seen += batch.ids.numel()
             if self.step % 50 == 0:
@@ -170,7 +175,7 @@ class Trainer:
                 (Row(e.prompt, e.completions[0], e.picture) for e in examples), key=attrgetter("width")
             )
             for start in range(0, len(rows), 32):
-                batch = as_batch(rows[start : start + 32], self.pad_id)
+                batch = as_batch(rows[start : start + 32], self.pad_id).to(self.device)
                 n = int((batch.labels != IGNORED).sum())
                 total += caption_loss(self.model, self._hidden(batch), batch).item() * n
                 count += n
@@ -186,7 +191,7 @@ class Trainer:
         path = self.folder / _CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         self.step = state["step"]
         self.optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
@@ -202,6 +207,7 @@ def run(
     cache_dir: Path,
     *,
     processes: int = 2,
+    device: str = "cpu",
     is_compiled: bool = False,
 ) -> None:
     """Corpus, tokenizer, training and export; `work` keeps what a later run can go on from.
@@ -222,7 +228,7 @@ def run(
     print(
         f"{len(examples):,} examples, median prompt {median} tokens, vocabulary {len(tokenizer)}", flush=True
     )
-    trainer = Trainer(recipe, new_model(recipe, tokenizer), tokenizer.pad_token_id, work)
+    trainer = Trainer(recipe, new_model(recipe, tokenizer), tokenizer.pad_token_id, work, device)
     trainer.resume()
     torch.set_flush_denormal(True)  # moments of tokens that are rarely seen: arithmetic on them is slow
     if is_compiled:

@@ -214,7 +214,8 @@ def one_of_each(pairs: Sequence[Pair], *, scenes: bool) -> list[int]:
 def tokens_of(tokenizer: PreTrainedTokenizerFast, captions: Sequence[str]) -> torch.Tensor:
     """Shape (n, tokens of the longest)."""
     encoded = tokenizer(list(captions), padding="longest", truncation=True, return_tensors="pt")
-    return encoded.input_ids
+    ids: torch.Tensor = encoded.input_ids
+    return ids
 
 
 def encode_pictures(model: Any, pixels: torch.Tensor) -> torch.Tensor:
@@ -260,7 +261,8 @@ def _tokenizer(recipe: ClipRecipe, work: Path, pairs: Sequence[Pair]) -> PreTrai
     if not folder.exists():
         texts = (text for pair in pairs for text in pair.references)
         train_tokenizer(texts, recipe.vocab_size, recipe.context_tokens).save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
 
 
 def _config(recipe: ClipRecipe, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:

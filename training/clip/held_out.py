@@ -50,7 +50,7 @@ def evaluate(folder: Path, cache_dir: Path, work: Path, *, drawings: int, seed: 
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     rng = random.Random(seed)
     pairs = [*islice(_icons(cache_dir, rng), drawings), *islice(_scenes(seed), drawings)]
-    pictures = draw(pairs, work, size_px=model.visual.image_size[0], processes=1)
+    pictures = draw(pairs, work, size_px=_side(model.visual.image_size), processes=1)
     captions = [rng.choice(pair.references) for pair in pictures.pairs]
     likeness = _likeness(model, tokenizer, pictures, captions)
     groups = _groups(pictures.pairs, _learned_concepts(cache_dir))
@@ -64,6 +64,11 @@ def evaluate(folder: Path, cache_dir: Path, work: Path, *, drawings: int, seed: 
         for name, group in groups.items()
         if len(group) > 1
     }
+
+
+def _side(size: int | tuple[int, int]) -> int:
+    """Of the square pictures of a model: open_clip's towers give it in either form."""
+    return size if isinstance(size, int) else size[0]
 
 
 def matching(

@@ -16,7 +16,7 @@ from captioning.errors import ConfigError
 from evaluation.pictures import picture_of
 from rendering import Rasterizer
 from training.base.corpus import Pair
-from training.clip import pretrain
+from training.clip import held_out, pretrain
 from training.clip.batches import Choice, Sampler, contrastive_loss, relations, shaken
 from training.clip.corpus import Pictures, draw, picture
 from training.clip.held_out import matching
@@ -207,6 +207,25 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
     rates = [learning_rate(recipe, step) for step in range(100)]
     assert rates[9] == rates[80] == max(rates) == 1.0
     assert [rates[0], rates[90], rates[99]] == pytest.approx([0.1, 0.5, 0.05])
+
+
+def test_a_model_is_measured_on_icons_and_scenes(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def icons(family: str, _cache_dir: Path) -> Iterator[Sample]:
+        for index, name in enumerate(("bell", "heart", "star")):
+            circle = f'<circle cx="9" cy="9" r="{index + 2}"/>'
+            svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 18 18">{circle}</svg>'
+            yield Sample(id=f"{family}/{name}", svg=svg, references=(f"An icon of a {name}.",), tags=(name,))
+
+    monkeypatch.setattr(held_out, "read_icons", icons)
+    found = held_out.evaluate(work / "whole", Path("unused"), tmp_path, drawings=4, seed=0)
+    assert {name: one.drawings for name, one in found.items() if name in ("together", "icons", "scenes")} == {
+        "together": 7,
+        "icons": 3,
+        "scenes": 4,
+    }
+    assert all(0 <= share <= 1 for one in found.values() for share in list(asdict(one).values())[1:])
 
 
 def test_matching_counts_what_is_found() -> None:

@@ -93,7 +93,7 @@ PACKAGES: dict[str, Package] = {
         "MIT",
         "Copyright (c) Microsoft Corporation",
         style="flat",
-        skipped=r"-(light|medium|dark|medium-light|medium-dark)$",
+        skipped=r"-(light|medium|dark|medium-light|medium-dark|oclock|thirty)$",
         is_coloured=True,
     ),
     "flat-color": Package(

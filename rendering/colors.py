@@ -56,7 +56,7 @@ def _parse(text: str) -> tuple[tuple[int, ...], float] | None:
         srgb = colour.to("srgb")
         channels = (round(srgb.coordinates[i] * 255) for i in range(3))
         return tuple(min(max(value, 0), 255) for value in channels), float(srgb.alpha)
-    except (ValueError, OverflowError, NotImplementedError, TypeError):
+    except (ValueError, OverflowError, NotImplementedError, TypeError):  # tinycss2 cannot convert every space
         return None
 
 

@@ -8,12 +8,13 @@ that has seen a heart on three grids only does not know it on a fourth.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,8 +22,9 @@ from pathlib import Path
 from captioning.corpus import Sample
 from rendering import SvgRejected, canonicalize, load
 from training.corpora import icons, scenes
+from training.corpora.processes import spread
 
-_CHUNK = 64
+_SCENE = "scene"
 _VALIDATION_SHARE = 50  # one drawing in so many
 _PAINTED_SHARE = 0.4  # of the one-coloured icons in their second frame
 _ZOOM_OUT = (1.0, 1.35)  # side of the second frame in sides of the first
@@ -40,6 +42,10 @@ class Pair:
     concept: str = ""  # of an icon
 
     @property
+    def is_scene(self) -> bool:
+        return self.source == _SCENE
+
+    @property
     def is_validation(self) -> bool:
         """The same for all drawings of one thing in one family: they are variants of each other."""
         unit = f"{self.source} {self.concept}" if self.concept else self.canonical
@@ -53,21 +59,36 @@ def build_pairs(
     """All pairs, each canonical text once, and how many were left out by reason."""
     dropped: Counter[str] = Counter()
     pairs: dict[str, Pair] = {}
-    with ProcessPoolExecutor(processes) as pool:
-        made = chain(
-            pool.map(_scene_pair, range(n_scenes), chunksize=_CHUNK),
-            pool.map(partial(_icon_pair, max_chars=max_chars), _icons(families, cache_dir), chunksize=_CHUNK),
-        )
-        for pair in made:
-            if isinstance(pair, str):
-                dropped[pair] += 1
-            elif len(pair.canonical) > max_chars:
-                dropped["too long"] += 1
-            elif pair.canonical in pairs:
-                dropped["duplicate"] += 1
-            else:
-                pairs[pair.canonical] = pair
+    made = chain(
+        spread(_scene_pair, range(n_scenes), processes),
+        spread(partial(_icon_pair, max_chars=max_chars), _icons(families, cache_dir), processes),
+    )
+    for pair in made:
+        if isinstance(pair, str):
+            dropped[pair] += 1
+        elif len(pair.canonical) > max_chars:
+            dropped["too long"] += 1
+        elif pair.canonical in pairs:
+            dropped["duplicate"] += 1
+        else:
+            pairs[pair.canonical] = pair
     return list(pairs.values()), dropped
+
+
+def read_pairs(
+    path: Path, n_scenes: int, families: tuple[str, ...], cache_dir: Path, *, max_chars: int, processes: int
+) -> list[Pair]:
+    """All pairs, made once and then read from the JSON Lines file `path`."""
+    if not path.exists():
+        pairs, dropped = build_pairs(n_scenes, families, cache_dir, max_chars=max_chars, processes=processes)
+        print(f"{len(pairs):,} drawings; left out: {dict(dropped)}", file=sys.stderr, flush=True)
+        unfinished = path.with_suffix(".partial")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(pair)) + "\n" for pair in pairs)
+        unfinished.replace(path)
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [Pair(**row | {"references": tuple(row["references"])}) for row in rows]
 
 
 def common_concepts(pairs: Iterable[Pair]) -> frozenset[str]:
@@ -104,7 +125,7 @@ def _scene_pair(seed: int) -> Pair | str:
     scene = scenes.generate_scene(seed)
     if scenes.is_held_out(scene.truth):
         return "held-out combination"
-    return _pair(scene.svg, scene.references, "scene")
+    return _pair(scene.svg, scene.references, _SCENE)
 
 
 def _icon_pair(icon: Sample, max_chars: int) -> Pair | str:

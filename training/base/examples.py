@@ -6,7 +6,6 @@ import math
 import random
 from array import array
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from captioning.prompt import completion_ids, prompt_ids
 from training.base.corpus import Pair, common_concepts
 from training.base.picture import picture
 from training.base.recipe import BaseRecipe
+from training.corpora.processes import spread
 
 IGNORED = -100  # the label of what no loss is taken of
 _WIDTH_STEP = 16
@@ -70,20 +70,19 @@ def encode(
 ) -> list[Example]:
     """What the model reads and writes of every pair whose prompt fits and whose drawing can be drawn."""
     known = common_concepts(pairs) | {""}
-    with ProcessPoolExecutor(processes) as pool:
-        encoded = pool.map(partial(_encode, tokenizer), pairs, chunksize=500)
-        return [
-            Example(
-                prompt,
-                completions,
-                drawn,
-                is_scene=pair.source == "scene",
-                is_rare=pair.concept not in known,
-                is_validation=pair.is_validation,
-            )
-            for pair, (prompt, completions, drawn) in zip(pairs, encoded, strict=True)
-            if drawn and len(prompt) <= recipe.max_prompt_tokens
-        ]
+    encoded = spread(partial(_encode, tokenizer), pairs, processes, chunk=500)
+    return [
+        Example(
+            prompt,
+            completions,
+            drawn,
+            is_scene=pair.is_scene,
+            is_rare=pair.concept not in known,
+            is_validation=pair.is_validation,
+        )
+        for pair, (prompt, completions, drawn) in zip(pairs, encoded, strict=True)
+        if drawn and len(prompt) <= recipe.max_prompt_tokens
+    ]
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, pair: Pair) -> tuple[Ids, list[Ids], bytes | None]:

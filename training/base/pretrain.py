@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training.base.corpus import Pair, build_pairs
+from training.base.corpus import read_pairs
 from training.base.examples import (
     IGNORED,
     Batch,
@@ -243,7 +243,14 @@ def _examples(
     """What the corpus comes to in token ids, and the tokenizer; made once, then read from `work`."""
     tokenizer_dir, path = work / "tokenizer", work / "examples.parquet"
     if not path.exists():
-        pairs = _pairs(recipe, work, cache_dir, processes)
+        pairs = read_pairs(
+            work / "pairs.jsonl",
+            recipe.scenes,
+            recipe.families,
+            cache_dir,
+            max_chars=recipe.max_chars,
+            processes=processes,
+        )
         if not tokenizer_dir.exists():
             some = random.Random(recipe.seed).sample(pairs, min(len(pairs), _TOKENIZER_PAIRS))
             texts = (text for pair in some for text in (pair.canonical, *pair.references))
@@ -251,22 +258,6 @@ def _examples(
         tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
         write_examples(path, encode(pairs, tokenizer, recipe, processes))
     return read_examples(path), PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
-
-
-def _pairs(recipe: BaseRecipe, work: Path, cache_dir: Path, processes: int) -> list[Pair]:
-    path = work / "pairs.jsonl"
-    if not path.exists():
-        pairs, dropped = build_pairs(
-            recipe.scenes, recipe.families, cache_dir, max_chars=recipe.max_chars, processes=processes
-        )
-        print(f"{len(pairs):,} pairs; left out: {dict(dropped)}", flush=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("w") as file:
-            file.writelines(json.dumps(asdict(pair)) + "\n" for pair in pairs)
-        partial.replace(path)
-    with path.open() as file:
-        rows = [json.loads(line) for line in file]
-    return [Pair(**{**row, "references": tuple(row["references"])}) for row in rows]
 
 
 def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, losses: dict[str, float]) -> None:

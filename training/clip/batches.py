@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import grid_sample
 
 from training.base.corpus import Pair
-from training.clip.corpus import is_scene, meaning
+from training.clip.corpus import meaning
 from training.corpora.wording import bare
 
 _WORDINGS: tuple[tuple[float, Callable[[str], str]], ...] = (
@@ -50,7 +50,7 @@ class Sampler:
         seed: int,
     ) -> None:
         self._pairs, self._seed = pairs, seed
-        of_scenes = np.array([is_scene(pair) for pair in pairs])
+        of_scenes = np.array([pair.is_scene for pair in pairs])
         scenes, icons = np.flatnonzero(of_scenes), np.flatnonzero(~of_scenes)
         n_scenes = round(batch_size * scene_share)
         self._groups = ((scenes, n_scenes), (icons, batch_size - n_scenes))
@@ -82,7 +82,7 @@ def relations(pairs: Sequence[Pair], references: Sequence[str]) -> tuple[torch.T
         for other in by_meaning[meaning(pair)]:
             is_same_source = pairs[other].source == pair.source
             unknown[index, other] = not is_same_source
-            right[index, other] |= is_same_source and is_scene(pair)
+            right[index, other] |= is_same_source and pair.is_scene
         for text in pair.references:
             right[index, by_reference.get(text, [])] = True
     return right, unknown & ~right

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rendering import Rasterizer, SvgCaptionError, load
-from training.base.corpus import Pair, build_pairs
+from training.base.corpus import Pair
 
 Pixels = npt.NDArray[np.uint8]  # (n, size, size, 3)
 
@@ -40,36 +39,16 @@ class Pictures:
         return Pictures([self.pairs[index] for index in indices], self.pixels[list(indices)])
 
 
-def is_scene(pair: Pair) -> bool:
-    return pair.source == "scene"
-
-
 def meaning(pair: Pair) -> str:
     """An icon's concept, or a scene's plainest caption: what drawings of the same thing share."""
     return pair.concept or pair.references[0]
 
 
-def read_pairs(
-    path: Path, scenes: int, families: tuple[str, ...], cache_dir: Path, *, max_chars: int, processes: int
-) -> list[Pair]:
-    """All drawings of that many scenes and of those icon families; made once, then read from `path`."""
-    if not path.exists():
-        pairs, dropped = build_pairs(scenes, families, cache_dir, max_chars=max_chars, processes=processes)
-        _say(f"{len(pairs):,} drawings; left out: {dict(dropped)}")
-        partial_path = path.with_suffix(".partial")
-        with partial_path.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(pair)) + "\n" for pair in pairs)
-        partial_path.replace(path)
-    with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return [Pair(**row | {"references": tuple(row["references"])}) for row in rows]
-
-
 def choose(pairs: Sequence[Pair], *, icons: int, scenes: int) -> list[Pair]:
     """So many of each at most: the same ones each time, and mixed."""
     mixed = sorted(pairs, key=lambda pair: hashlib.sha256(pair.canonical.encode()).digest())
-    chosen = [pair for pair in mixed if not is_scene(pair)][:icons]
-    return chosen + [pair for pair in mixed if is_scene(pair)][:scenes]
+    chosen = [pair for pair in mixed if not pair.is_scene][:icons]
+    return chosen + [pair for pair in mixed if pair.is_scene][:scenes]
 
 
 def draw(pairs: Sequence[Pair], folder: Path, *, size_px: int, processes: int) -> Pictures:

@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerFast
 
 from captioning.errors import ConfigError
 from captioning.matching import recall
-from training.base.corpus import Pair
+from training.base.corpus import Pair, read_pairs
 from training.clip.batches import Sampler, contrastive_loss, relations, shaken
-from training.clip.corpus import Pictures, choose, draw, is_scene, meaning, read_pairs
+from training.clip.corpus import Pictures, choose, draw, meaning
 from training.clip.model import (
     as_input,
     model_config,
@@ -206,7 +206,7 @@ def one_of_each(pairs: Sequence[Pair], *, scenes: bool) -> list[int]:
     """The first drawing of each meaning."""
     first: dict[str, int] = {}
     for index, pair in enumerate(pairs):
-        if is_scene(pair) == scenes:
+        if pair.is_scene == scenes:
             first.setdefault(meaning(pair), index)
     return list(first.values())
 

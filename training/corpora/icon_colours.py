@@ -24,6 +24,7 @@ _LATE_HUES = ((305, "purple"), (345, "pink"), (361, "red"))
 _PAINTS = (*BRIGHT, "brown", "gray")
 
 
+@cache  # a family is read more than once
 def colours_of(svg: str) -> tuple[str, ...]:
     """The colours that cover a tenth or more of what is painted, at most three, the largest first."""
     drawing = load(svg.encode())

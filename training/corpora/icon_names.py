@@ -229,7 +229,9 @@ def describe(
     icon: IconName, style: IconStyle, aliases: Collection[IconName] = (), colours: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Two to four full sentences about an icon; colours are named where they are given."""
-    ink, inks = _ink(icon, colours)
+    named = _named(icon, colours)
+    ink = named[0] if len(named) == 1 else ""
+    inks = f" in {join(named)}" if len(named) > 1 else ""
     kind = a(" ".join(filter(None, (ink, style, "icon"))))
     noun = _in_colour(icon, ink)
     phrase, details = _phrase(noun), f"{_details(icon)}{inks}"
@@ -259,17 +261,15 @@ def alt_text(
     icon: IconName, style: IconStyle, aliases: Collection[IconName] = (), colours: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """One or two alt texts in the house style: `camera icon with slash, outline`."""
-    look = ", ".join(filter(None, (*_ink(icon, colours), style)))
-    ending = f", {look.replace(' in ', '')}" if look else ""
+    named = _named(icon, colours)
+    ending = "".join(f", {word}" for word in (join(named) if named else "", style) if word)
     names = [icon, *_other_words(icon), *aliases][:2]
     return tuple(dict.fromkeys(f"{name.noun} icon{bare(_details(name))}{ending}" for name in names))
 
 
-def _ink(icon: IconName, colours: Sequence[str]) -> tuple[str, str]:
-    """One colour as an adjective, or several as an ending; nothing where the name tells a colour."""
-    if not colours or not COLOUR_WORDS.isdisjoint(icon.noun.split()):
-        return "", ""
-    return (colours[0], "") if len(colours) == 1 else ("", f" in {join(colours)}")
+def _named(icon: IconName, colours: Sequence[str]) -> Sequence[str]:
+    """The colours that a caption names: none where the icon's own name tells one."""
+    return colours if COLOUR_WORDS.isdisjoint(icon.noun.split()) else ()
 
 
 def _in_colour(icon: IconName, ink: str) -> IconName:

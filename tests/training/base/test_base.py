@@ -230,12 +230,11 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
 
 def _as_icons(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Half of the scenes pass as icons: no package is fetched, and an epoch has both kinds."""
-    from training.base import pretrain
 
     def mixed(*_args: object, **_kwargs: object) -> tuple[list[Pair], Counter[str]]:
         pairs, dropped = build_pairs(200, (), Path("unused"), max_chars=900, processes=1)
         half = [dataclasses.replace(pair, source="lucide") for pair in pairs[::2]]
         return half + pairs[1::2], dropped
 
-    monkeypatch.setattr(pretrain, "build_pairs", mixed)
+    monkeypatch.setattr("training.base.corpus.build_pairs", mixed)
     return Path("unused")

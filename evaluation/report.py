@@ -68,7 +68,7 @@ class Report(BaseModel):
     caption_authors: dict[str, int]  # who wrote the references, by samples
     versions: dict[str, str]
     rows: tuple[ScoredRow | UnavailableRow, ...]
-    comparisons: tuple[Comparison, ...]  # of each captioner with the first
+    comparisons: tuple[Comparison, ...]  # of every pair of captioners
     examples: tuple[Example, ...]
 
 

@@ -22,7 +22,7 @@ from captioning.corpus import Sample, corpus_fingerprint
 from captioning.errors import ConfigError
 from captioning.prompt import PROMPT_VERSION
 from evaluation.candidates import Candidate, candidate_log
-from evaluation.comparison import compare_with_first
+from evaluation.comparison import compare_all
 from evaluation.errors import Unavailable
 from evaluation.report import (
     Report,
@@ -97,9 +97,7 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         caption_authors=caption_authors(samples),
         versions={library: version(library) for library in _LIBRARIES},
         rows=tuple(work.rows(outcomes, scored)),
-        comparisons=tuple(
-            compare_with_first({name: one.measured for name, one in scored.items()}, by_source(samples))
-        ),
+        comparisons=compare_all({name: one.measured for name, one in scored.items()}, by_source(samples)),
         examples=choose_examples(
             samples, {name: made for name, made in outcomes.items() if not isinstance(made, Unavailable)}
         ),

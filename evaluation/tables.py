@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from evaluation.comparison import Comparison
-from evaluation.metrics.statistics import Difference
+from evaluation.comparison import LEVEL, Comparison, claim, n_tests
+from evaluation.metrics.statistics import SHUFFLES, Difference
 from evaluation.scoring import NoScore, Score
 
 CLAIM_HEADINGS = {
@@ -43,22 +43,37 @@ def source_section(scores: Mapping[str, Mapping[str, Scores]], headings: Mapping
 
 
 def comparison_section(comparisons: Sequence[Comparison], headings: Mapping[str, str]) -> Iterator[str]:
-    """Each captioner's differences from the baseline, on all samples and by source."""
+    """What may be claimed, the tests of every pair, and differences from the first captioner by source."""
     if not comparisons:
         return
+    names = {**headings, **CLAIM_HEADINGS}
+    yield "\n".join(
+        [
+            "## What may be claimed\n",
+            f"At the level {LEVEL:g} over all {n_tests(comparisons)} tests of this report (approximate "
+            f"randomization, {SHUFFLES:,} shuffles, Holm's correction):\n",
+            *(f"- {escape(claim(one, names))}" for one in comparisons),
+        ]
+    )
     yield (
-        f"## Against {comparisons[0].baseline}\n\nDifferences on the samples that both were scored on, with "
-        "paired 95 % intervals: above 0 the captioner is better. No correction for many comparisons."
+        "## Differences\n\nOn the samples that both captioners were scored on, with paired 95 % intervals: "
+        "above 0 the first is better. p is corrected; within a source nothing was tested."
     )
     for columns in (headings, CLAIM_HEADINGS):
         yield table(
-            ["Captioner", "Source", *columns.values()],
+            ["Captioner", "Against", "Source", *columns.values()],
             [
-                [one.captioner, escape(source), *(_signed(found.get(name)) for name in columns)]
+                [one.captioner, one.baseline, escape(source), *(_signed(found.get(name)) for name in columns)]
                 for one in comparisons
-                for source, found in [("all", one.differences), *one.by_source.items()]
+                for source, found in _groups(one, comparisons[0].baseline)
             ],
         )
+
+
+def _groups(comparison: Comparison, first: str) -> Iterator[tuple[str, Mapping[str, Difference]]]:
+    yield "all", comparison.differences
+    if comparison.baseline == first:
+        yield from comparison.by_source.items()
 
 
 def score_cells(scores: Scores, headings: Mapping[str, str]) -> list[str]:
@@ -91,4 +106,9 @@ def _signed(found: Difference | None) -> str:
         return "-"
     if found.low is None or found.high is None:
         return f"{found.difference:+.3f}"
-    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    p = "" if found.p_holm is None else f", p {_p_value(found.p_holm)}"
+    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{p}"
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -119,7 +119,9 @@ def test_a_floor_learns_from_the_corpus_that_is_named_and_samples_are_shown(
     [comparison] = report["comparisons"]
     assert (comparison["captioner"], comparison["baseline"]) == ("nearest", "constant")
     assert comparison["differences"]["shape_accuracy"]["difference"] == 1
-    assert "## Against constant" in (runs / "first" / "report.md").read_text()
+    assert (
+        "nearest against constant: nearest is better in Shapes" in (runs / "first" / "report.md").read_text()
+    )
 
     done = _run("samples", runs / "first", "--n", "4", "--out", page, "--corpus", corpus)
     assert done.stdout == f"4 samples in {page}\n"

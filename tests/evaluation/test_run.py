@@ -71,7 +71,7 @@ def test_a_run_writes_candidates_scores_and_reports(corpus: Path, tiny_llama: Pa
     assert "| constant | 12/12 | 0 | 0." in markdown
     assert "later is unavailable: not yet" in markdown
     assert "## By source" not in markdown, "all samples are from one"
-    assert "| constant | all | +0." in markdown, "above what an untrained model writes"
+    assert "| constant | base | all | +0." in markdown, "above what an untrained model writes"
     assert [comparison["captioner"] for comparison in written["comparisons"]] == ["constant"]
     assert "| s0 | reference | a red circle |" in markdown
     assert "`bleu\\_4" not in markdown

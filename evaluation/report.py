@@ -15,7 +15,16 @@ from captioning.corpus import Sample
 from evaluation.candidates import Candidate
 from evaluation.comparison import Comparison
 from evaluation.scoring import NoScore, Score, ScoreCard
-from evaluation.tables import claims_table, comparison_section, escape, score_cells, source_section, table
+from evaluation.tables import (
+    captions_table,
+    claims_table,
+    comparison_section,
+    escape,
+    score_cells,
+    source_section,
+    strata_section,
+    table,
+)
 
 HEADINGS = {
     "bleu_4": "BLEU-4",
@@ -113,6 +122,12 @@ def markdown(report: Report) -> str:
         claims_table({name: row.scores for name, row in scored.items()}),
         *source_section({name: row.by_source for name, row in scored.items()}, columns),
         *comparison_section(report.comparisons, columns),
+        *strata_section(
+            {name: row.by_stratum for name, row in scored.items()},
+            lambda name, group: str(scored[name].settings.get("kind")) in group.lower(),
+        ),
+        "## Captions",
+        captions_table({name: row.captions for name, row in scored.items()}),
         *(f"## {title}\n\n{_list(lines)}" for title, lines in _notes(report) if lines),
         "## Examples\n\nSpread evenly over the split, not chosen.",
         table(

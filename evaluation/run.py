@@ -39,8 +39,8 @@ from evaluation.suite import (
     ConstantSpec,
     EngineSpec,
     NearestSpec,
-    PixelsSpec,
     Suite,
+    ZeroShotSpec,
     with_training_corpus,
 )
 from evaluation.workbench import Workbench
@@ -120,11 +120,11 @@ class _Run:
             if missing:
                 try:
                     writer = self.workbench.captioner(self.suite.captioners[captioner])
+                    for candidate in writer.caption(missing):
+                        log.append(candidate)
+                        progress(captioner, len(log.candidates), len(self.samples))
                 except (ConfigError, Unavailable) as error:
-                    return Unavailable(str(error))
-                for candidate in writer.caption(missing):
-                    log.append(candidate)
-                    progress(captioner, len(log.candidates), len(self.samples))
+                    return Unavailable(_goes_on(str(error), len(log.candidates), len(self.samples)))
             return log.candidates
 
     def clip(self, source: str | None) -> ClipMeasure | Unavailable:
@@ -156,6 +156,10 @@ class _Run:
             yield ScoredRow(captioner=name, settings=spec.model_dump(), circular=circular, **dict(found.card))
 
 
+def _goes_on(reason: str, done: int, total: int) -> str:
+    return f"{reason} ({done} of {total} candidates are kept; the same command goes on)" if done else reason
+
+
 def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
     """All that the candidates depend on; metrics may change between two runs of one setup."""
     return {
@@ -165,7 +169,7 @@ def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path 
         "base_models": {
             spec.model: _fingerprint(spec.model)
             for spec in suite.captioners.values()
-            if isinstance(spec, EngineSpec)
+            if isinstance(spec, EngineSpec | ZeroShotSpec)
         },
         "prompt_version": PROMPT_VERSION,
         "canonicalizer_version": CANONICALIZER_VERSION,
@@ -217,6 +221,4 @@ def _claim(folder: Path, setup: dict[str, Any]) -> None:
 
 
 def _is_circular(spec: CaptionerSpec, samples: Sequence[Sample]) -> bool:
-    return isinstance(spec, PixelsSpec) and any(
-        spec.kind in (sample.caption_author or "").lower() for sample in samples
-    )
+    return any(is_same_kind(spec, sample.caption_author) for sample in samples)

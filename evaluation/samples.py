@@ -24,7 +24,7 @@ from evaluation.errors import EvaluationError
 from evaluation.report import Report, ScoredRow, UnavailableRow
 from evaluation.split import read_split
 from evaluation.suite import SUITES, load_suite
-from evaluation.tables import CLAIM_HEADINGS
+from evaluation.tables import REFERENCE_HEADINGS
 from rendering import Rasterizer, SvgCaptionError, load
 
 _PICTURE_SIZE_PX = 256
@@ -118,7 +118,7 @@ def _row(captioner: _Captioner, sample_id: str) -> str:
 
 def _marks(scores: Mapping[str, Any]) -> Iterator[str]:
     """For each claim that the sample asks for, whether the caption makes it."""
-    for name, heading in CLAIM_HEADINGS.items():
+    for name, heading in REFERENCE_HEADINGS.items():
         if (score := scores.get(name)) is not None:
             kind, sign = ("right", "✓") if score else ("wrong", "✗")
             yield f'<span class="{kind}">{heading} {sign}</span> '

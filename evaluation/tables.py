@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from evaluation.captions import CaptionStatistics
 from evaluation.comparison import LEVEL, Comparison, claim, n_tests
 from evaluation.metrics.statistics import SHUFFLES, Difference
 from evaluation.scoring import NoScore, Score
 
-CLAIM_HEADINGS = {
+REFERENCE_HEADINGS = {
     "concept_match": "Concept",
     "colour_accuracy": "Colours",
     "shape_accuracy": "Shapes",
     "count_accuracy": "Counts",
 }
-"""Columns of the second table: shares of captions that name the concept, or say what a reference says."""
+"""Shares of captions that name the concept, or say the same as a reference."""
+
+CLAIM_HEADINGS = {
+    "faithfulness": "Faithfulness",
+    "claim_precision": "Precision",
+    "claim_recall": "Recall",
+    **REFERENCE_HEADINGS,
+}
+"""Columns of the second table: what is true of the drawing, and what the references say as well."""
 
 Scores = Mapping[str, Score | NoScore]
 
 
 def claims_table(scores: Mapping[str, Scores]) -> str:
-    """What each captioner's captions say, beside the references."""
+    """What each captioner's captions say of the drawings, and beside the references."""
     lines = [[captioner, *score_cells(found, CLAIM_HEADINGS)] for captioner, found in scores.items()]
     return table(["Captioner", *CLAIM_HEADINGS.values()], lines)
 
@@ -40,6 +49,54 @@ def source_section(scores: Mapping[str, Mapping[str, Scores]], headings: Mapping
                 for captioner, found in scores.items()
             ],
         )
+
+
+STRATUM_HEADINGS = {
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "clip_score": "CLIP Score",
+    "faithfulness": "Faithfulness",
+    "concept_match": "Concept",
+}
+
+
+def strata_section(
+    scores: Mapping[str, Mapping[str, Mapping[str, Scores]]], circular: Callable[[str, str], bool]
+) -> Iterator[str]:
+    """Scores by stratum and group; `circular` says whether a captioner's kind wrote a group's references."""
+    strata = dict.fromkeys(stratum for found in scores.values() for stratum in found)
+    if not strata:
+        return
+    yield "## By kind of drawing\n\nNothing is tested here: the intervals explore."
+    yield table(
+        ["", "Group", "Captioner", "Samples", *STRATUM_HEADINGS.values()],
+        [
+            [
+                stratum,
+                escape(group),
+                f"{captioner} (circular)" if circular(captioner, group) else captioner,
+                str(max((one.n for one in cells.values() if isinstance(one, Score)), default=0)),
+                *score_cells(cells, STRATUM_HEADINGS),
+            ]
+            for stratum in strata
+            for captioner, found in scores.items()
+            for group, cells in found.get(stratum, {}).items()
+        ],
+    )
+
+
+def captions_table(captions: Mapping[str, CaptionStatistics | None]) -> str:
+    """Length, variety, repetition, language."""
+    head = ["Captioner", "Words", "Length ratio", "Distinct", "Repetitive", "Not English", "Said most often"]
+    return table(head, [[captioner, *_caption_cells(found)] for captioner, found in captions.items()])
+
+
+def _caption_cells(found: CaptionStatistics | None) -> list[str]:
+    if found is None:
+        return ["-"] * 6
+    shares = [f"{share:.1%}" for share in (found.distinct, found.repetitive, found.not_english)]
+    most = f"{escape(found.most_common[0])} ({found.most_common[1]})" if found.most_common else "-"
+    return [f"{found.words:.1f}", f"{found.length_ratio:.2f}", *shares, most]
 
 
 def comparison_section(comparisons: Sequence[Comparison], headings: Mapping[str, str]) -> Iterator[str]:

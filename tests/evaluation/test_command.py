@@ -55,9 +55,10 @@ def test_score_prints_one_object_with_every_metric(candidates: Path, corpus: Pat
             "rouge_l",
             "meteor",
             "cider",
-            "clip_score",
-            "clip_score_100",
         ),
+        *("clip_score", "clip_score_100", "clip_score_sentences"),
+        *("ref_clip_score", "clip_margin", "clip_retrieval"),
+        *("faithfulness", "claim_precision", "claim_recall"),
         *("concept_match", "colour_accuracy", "shape_accuracy", "count_accuracy"),
     ]
     assert "first tag" in card["scores"].pop("concept_match")["unavailable"]

@@ -166,7 +166,7 @@ def test_the_report_has_scores_by_source(samples: list[Sample], tmp_path: Path) 
     assert isinstance(row, ScoredRow)
     assert list(row.by_source) == sorted(sources)
     markdown = (folder / "report.md").read_text()
-    assert "| scenes | constant | - | - | 0.000 [0.000, 0.000] | - |" in markdown
+    assert "| scenes | constant | - | - | - | - | - | 0.000 [0.000, 0.000] | - |" in markdown
 
 
 def test_a_captioner_without_weights_does_not_stop_the_others(corpus: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from captioning.errors import ConfigError
 from rendering import SvgCaptionError
 
 if TYPE_CHECKING:
+    from evaluation.compare import RunComparison
     from evaluation.report import ScoredRow, UnavailableRow
 
 
@@ -52,7 +53,9 @@ def main() -> None:
 
 def _suite_first(words: list[str]) -> list[str]:
     """A first word that is no command is a suite or an option of `run`; no word at all runs `embedded`."""
-    return words if words and words[0] in ("run", "score", "samples", "--help") else ["run", *words]
+    return (
+        words if words and words[0] in ("run", "score", "samples", "compare", "--help") else ["run", *words]
+    )
 
 
 @app.command()
@@ -155,6 +158,37 @@ def samples(
     Console(soft_wrap=True, highlight=False).print(f"{shown} samples in {out}", markup=False)
 
 
+@app.command()
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", exists=True, file_okay=False, help="Folder of a run.")
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="B", exists=True, file_okay=False, help="Folder of a run on the same split."),
+    ],
+    *,
+    captioners: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="IN_A IN_B", help="Two captioners; without it, all that both runs have."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The runs' split, if it was no suite's.")
+    ] = None,
+    clip: Clip = "embedded",
+    as_json: Json = False,
+) -> None:
+    """Say how B's captions differ from A's, on the same samples, with paired tests."""
+    with _stdout_kept() as stdout:
+        from evaluation.compare import compare_runs
+
+        found = compare_runs(first, second, captioners=captioners, corpus=corpus, clip=clip)
+    if as_json:
+        print(found.model_dump_json(), file=stdout)
+    else:
+        _print_comparison(found)
+
+
 @contextmanager
 def _stdout_kept() -> Iterator[TextIO]:
     """Standard output for the answer alone: what libraries print goes to standard error."""
@@ -204,6 +238,24 @@ def _claims(rows: Sequence[ScoredRow | UnavailableRow]) -> Table:
         if isinstance(row, ScoredRow):
             table.add_row(escape(row.captioner), *score_cells(row.scores, CLAIM_HEADINGS))
     return table
+
+
+def _print_comparison(found: RunComparison) -> None:
+    from evaluation.comparison import claim
+    from evaluation.report import HEADINGS
+    from evaluation.tables import CLAIM_HEADINGS, signed
+
+    names = HEADINGS | CLAIM_HEADINGS
+    console = Console(highlight=False, soft_wrap=True)
+    for one in found.comparisons:
+        table = Table("Score", f"{escape(one.captioner)} less {escape(one.baseline)}, corrected p")
+        for name, heading in names.items():
+            if name in one.differences:
+                table.add_row(heading, escape(signed(one.differences[name])))
+        console.print(table)
+        console.print(escape(claim(one, names)))
+    if found.only_in_one:
+        console.print(f"In one run alone: {', '.join(map(escape, found.only_in_one))}")
 
 
 def _note(text: str) -> None:

@@ -16,10 +16,12 @@ from evaluation.candidates import Candidate
 from evaluation.comparison import Comparison
 from evaluation.scoring import NoScore, Score, ScoreCard
 from evaluation.tables import (
+    CLAIM_HEADINGS,
     captions_table,
     claims_table,
     comparison_section,
     escape,
+    latex_table,
     score_cells,
     source_section,
     strata_section,
@@ -36,6 +38,7 @@ HEADINGS = {
 }
 """Columns of tables; the JSON has every score. A model's name is added, see `headings`."""
 
+_FAMILIES = ("blip", "vit-gpt2", "cogvlm", "llava", "qwen", "internvl", "gpt-4")
 _EXAMPLES = 8
 _MODEL = re.compile(r"\|model:([^,|]+)")
 
@@ -85,6 +88,12 @@ def caption_authors(samples: Sequence[Sample]) -> dict[str, int]:
     return dict(Counter(sample.caption_author or "unknown" for sample in samples).most_common())
 
 
+def same_family(settings: Mapping[str, Any], author: str) -> bool:
+    """Whether a captioner of those settings is of the kind that wrote the references."""
+    name = f"{settings.get('kind')} {settings.get('source') or settings.get('model')}".lower()
+    return any(family in name and family in author.lower() for family in _FAMILIES)
+
+
 def choose_examples(
     samples: Sequence[Sample], candidates: Mapping[str, Mapping[str, Candidate]]
 ) -> tuple[Example, ...]:
@@ -103,10 +112,11 @@ def choose_examples(
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write report.json and report.md."""
+    """Write report.json, report.md and report.tex."""
     text = json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+    (folder / "report.tex").write_text(latex(report), encoding="utf-8")
 
 
 def markdown(report: Report) -> str:
@@ -124,7 +134,7 @@ def markdown(report: Report) -> str:
         *comparison_section(report.comparisons, columns),
         *strata_section(
             {name: row.by_stratum for name, row in scored.items()},
-            lambda name, group: str(scored[name].settings.get("kind")) in group.lower(),
+            lambda name, group: same_family(scored[name].settings, group),
         ),
         "## Captions",
         captions_table({name: row.captions for name, row in scored.items()}),
@@ -135,6 +145,19 @@ def markdown(report: Report) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def latex(report: Report) -> str:
+    """The two tables for a paper, with the package booktabs; intervals are in the second line of a cell."""
+    names = dict(zip(HEADINGS, headings(report.rows)[3:], strict=True))
+    scored = [row for row in report.rows if isinstance(row, ScoredRow)]
+    return "\n".join(
+        [
+            f"% {report.suite}, run {report.run} of {report.created}; signatures are in report.json",
+            *latex_table({row.captioner: row.scores for row in scored}, names),
+            *latex_table({row.captioner: row.scores for row in scored}, CLAIM_HEADINGS),
+        ]
+    )
 
 
 def headings(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
@@ -204,11 +227,11 @@ def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
 def _notes(report: Report) -> list[tuple[str, list[str]]]:
     return [
         ("Notes", [escape(note) for note in notes(report.rows)]),
-        ("Signatures", [f"`{signature}`" for signature in _signatures(report.rows)]),
+        ("Signatures", [f"`{signature}`" for signature in signatures(report.rows)]),
     ]
 
 
-def _signatures(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
+def signatures(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
     return list(
         {
             score.signature: None

@@ -1,8 +1,8 @@
 """One run of a suite: candidates from each captioner, their scores, a report.
 
 The run's folder holds `setup.json`, for each captioner `<name>/candidates.jsonl` and
-`<name>/scores.jsonl`, and `report.json` and `report.md`. The same command again goes on where it was
-stopped: candidates that are there are not made twice.
+`<name>/scores.jsonl`, and the report as JSON, Markdown, LaTeX and a page. The same command again goes on
+where it was stopped: candidates that are there are not made twice.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from captioning.prompt import PROMPT_VERSION
 from evaluation.candidates import Candidate, candidate_log
 from evaluation.comparison import compare_all
 from evaluation.errors import Unavailable
+from evaluation.page import write_page
 from evaluation.report import (
     Report,
     ScoredRow,
     UnavailableRow,
     caption_authors,
     choose_examples,
+    same_family,
     write_report,
 )
 from evaluation.scoring import ClipMeasure, Scored, by_source, score
@@ -103,6 +105,7 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         ),
     )
     write_report(report, folder)
+    write_page(report, samples, folder)
     return report, folder
 
 
@@ -221,4 +224,5 @@ def _claim(folder: Path, setup: dict[str, Any]) -> None:
 
 
 def _is_circular(spec: CaptionerSpec, samples: Sequence[Sample]) -> bool:
-    return any(is_same_kind(spec, sample.caption_author) for sample in samples)
+    settings = spec.model_dump()
+    return any(same_family(settings, sample.caption_author or "") for sample in samples)

@@ -120,7 +120,7 @@ def comparison_section(comparisons: Sequence[Comparison], headings: Mapping[str,
         yield table(
             ["Captioner", "Against", "Source", *columns.values()],
             [
-                [one.captioner, one.baseline, escape(source), *(_signed(found.get(name)) for name in columns)]
+                [one.captioner, one.baseline, escape(source), *(signed(found.get(name)) for name in columns)]
                 for one in comparisons
                 for source, found in _groups(one, comparisons[0].baseline)
             ],
@@ -131,6 +131,49 @@ def _groups(comparison: Comparison, first: str) -> Iterator[tuple[str, Mapping[s
     yield "all", comparison.differences
     if comparison.baseline == first:
         yield from comparison.by_source.items()
+
+
+def latex_table(scores: Mapping[str, Scores], columns: Mapping[str, str]) -> Iterator[str]:
+    """Lines of a tabular; the best of each column is bold, which says nothing of what may be claimed."""
+    best = {name: _best(scores, name) for name in columns}
+    yield f"\\begin{{tabular}}{{l{'r' * len(columns)}}}"
+    yield "\\toprule"
+    yield " & ".join(["Captioner", *map(escape_latex, columns.values())]) + r" \\"
+    yield "\\midrule"
+    for captioner, found in scores.items():
+        cells = [_latex_cell(found.get(name), is_best=captioner in best[name]) for name in columns]
+        yield " & ".join([escape_latex(captioner), *cells]) + r" \\"
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+
+
+def _best(scores: Mapping[str, Scores], name: str) -> set[str]:
+    values = {
+        captioner: one.score
+        for captioner, found in scores.items()
+        if isinstance(one := found.get(name), Score)
+    }
+    return {captioner for captioner, value in values.items() if value == max(values.values())}
+
+
+def _latex_cell(score: Score | NoScore | None, *, is_best: bool) -> str:
+    value, _, interval = _cell(score).partition(" ")
+    if value == "-":
+        return "--"
+    return (rf"\textbf{{{value}}}" if is_best else value) + (
+        rf" {{\scriptsize {interval}}}" if interval else ""
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Text of unknown origin for LaTeX."""
+    special = {
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+    return "".join(special.get(char, char) for char in text)
 
 
 def score_cells(scores: Scores, headings: Mapping[str, str]) -> list[str]:
@@ -158,7 +201,7 @@ def _cell(score: Score | NoScore | None) -> str:
     return f"{score.score:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
 
 
-def _signed(found: Difference | None) -> str:
+def signed(found: Difference | None) -> str:
     if found is None:
         return "-"
     if found.low is None or found.high is None:

@@ -80,14 +80,14 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         suite = with_training_corpus(suite, options.training_corpus)
     corpus = options.corpus or Path(suite.corpus)
     samples = read_split(corpus, options.limit)
-    setup = _setup(suite, corpus, samples, options.adapter)
-    run = options.run or f"{name}-{_short_hash(setup)}"
+    setup = setup_of(suite, corpus, samples, options.adapter)
+    run = options.run or f"{name}-{short_hash(setup)}"
     if Path(run).name != run:
         raise ConfigError(f"'{run}' is no name of a run: it names a folder in {options.runs_dir}")
     folder = options.runs_dir.resolve() / run
-    _claim(folder, setup)
+    claim_folder(folder, setup)
     with Workbench(samples, adapter=options.adapter) as workbench:
-        work = _Run(suite, samples, folder, workbench)
+        work = Work(suite, samples, folder, workbench)
         outcomes = {captioner: work.candidates(captioner, progress) for captioner in suite.captioners}
         scored = work.scores(outcomes, work.clip(options.clip))
     report = Report(
@@ -110,7 +110,9 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
 
 
 @dataclass(frozen=True)
-class _Run:
+class Work:
+    """The captioners of a suite at work on samples, and the folder that keeps what they write."""
+
     suite: Suite
     samples: Sequence[Sample]
     folder: Path
@@ -163,7 +165,7 @@ def _goes_on(reason: str, done: int, total: int) -> str:
     return f"{reason} ({done} of {total} candidates are kept; the same command goes on)" if done else reason
 
 
-def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
+def setup_of(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
     """All that the candidates depend on; metrics may change between two runs of one setup."""
     return {
         "captioners": {name: _identity(spec) for name, spec in suite.captioners.items()},
@@ -202,11 +204,11 @@ def _fingerprint(model: str) -> str | None:
         return None
 
 
-def _short_hash(setup: dict[str, Any]) -> str:
+def short_hash(setup: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(setup, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _claim(folder: Path, setup: dict[str, Any]) -> None:
+def claim_folder(folder: Path, setup: dict[str, Any]) -> None:
     """Make the run's folder, or go on in the one that was made for the same setup."""
     path = folder / "setup.json"
     if not path.is_file():

@@ -147,13 +147,19 @@ def _count(claim: Claim, facts: Facts) -> Verdict:
         parts = sum(mark.kinds is None and not mark.is_open for mark in facts.marks)
         return "true" if parts == wanted else "false" if parts > 1 else "undecidable"
     if claim.about.shape is None:
-        return _count_of_things(wanted, claim.about.noun, facts)
-    alike = _marks_of(claim.about, facts)
+        return _count_of_things(wanted, claim.about, facts)
+    alike = _marks_of(claim.about, facts) or _tiny_marks(facts)
     if len(alike) == wanted:
         return "true"
     if not alike or not _are_alike(alike, claim.about) or _may_hide_shapes(facts, claim.about):
         return "undecidable"
     return "false"
+
+
+def _tiny_marks(facts: Facts) -> list[Mark]:
+    """What people may call stars or dots, if all are of one kind."""
+    tiny = [mark for mark in facts.marks if mark.kinds and _extent(mark.box) < _TINY]
+    return tiny if len({mark.kinds for mark in tiny}) == 1 else []
 
 
 def _are_alike(marks: Sequence[Mark], mention: Mention) -> bool:
@@ -165,17 +171,28 @@ def _are_alike(marks: Sequence[Mark], mention: Mention) -> bool:
     return bool((extents.max(axis=0) < _ALIKE * extents.min(axis=0)).any())
 
 
-def _count_of_things(wanted: int, noun: str, facts: Facts) -> Verdict:
+def _count_of_things(wanted: int, mention: Mention, facts: Facts) -> Verdict:
     """Marks that touch are one thing; things of one size are taken for the things that are counted."""
     lines = [mark for mark in facts.marks if mark.is_open]
-    if noun == "line" and lines and len(lines) == len(facts.marks):
+    if mention.noun == "line" and lines and len(lines) == len(facts.marks):
         return "true" if len(lines) == wanted else "false"
+    own = _marks_of(mention, facts) if mention.colours else []
+    if (
+        own
+        and own[0].kinds
+        and len({mark.kinds for mark in own}) == 1
+        and _are_uniform([mark.box for mark in own])
+    ):
+        return "true" if len(own) == wanted else "false" if len(own) > 1 else "undecidable"
     things = _clusters([mark for mark in facts.marks if not mark.is_text])
     if len(things) == wanted:
         return "true"
-    extents = [_extent(box) for box in things]
-    is_uniform = len(things) > 1 and max(extents) < _ALIKE * min(extents)
-    return "false" if is_uniform else "undecidable"
+    return "false" if len(things) > 1 and _are_uniform(things) else "undecidable"
+
+
+def _are_uniform(boxes: Sequence[Box]) -> bool:
+    extents = [_extent(box) for box in boxes]
+    return max(extents) < _ALIKE * min(extents)
 
 
 def _relation(claim: Claim, facts: Facts) -> Verdict:

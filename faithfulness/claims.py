@@ -24,7 +24,7 @@ _ENDS = frozenset(", ; : . ! ? ( )".split())
 _MODIFIERS = frozenset(
     """small large big tiny little huge thin thick bold long short tall wide solid filled outlined outline
     hollow rounded round light dark bright pale plain simple concentric identical equal horizontal vertical
-    parallel diagonal""".split()
+    parallel diagonal rising falling""".split()
 )
 _DRAWN_AS = {"bar": "rectangle", "stripe": "rectangle", "dot": "circle", "point": "circle", "disc": "circle"}
 _GROUNDS = frozenset("background backdrop ground canvas".split())

@@ -10,7 +10,7 @@ import pytest
 from faithfulness import Checked, check, read_claims, read_facts
 from rendering import load
 from tests.faithfulness.falsify import COLOURS, falsified
-from training.corpora.scenes import KINDS, generate_scene
+from training.corpora.scenes import generate_scene
 
 _PAIR = '<circle cx="20" cy="50" r="15" fill="red"/><rect x="60" y="35" width="30" height="30" fill="blue"/>'
 _SHAPE_KINDS = ("single", "pair", "several", "counted", "two groups", "text")
@@ -94,10 +94,10 @@ def test_saying_every_colour_and_shape_does_not_win() -> None:
 
 
 def test_true_captions_are_ranked_above_captions_that_are_false_in_one_attribute() -> None:
-    """On scenes of all kinds; on those of shapes and words alone nearly always."""
+    """On scenes as they come; of two things side by side nobody can tell whose colour is whose."""
     rng, above, pairs, false = random.Random(0), Counter[str](), Counter[str](), 0
-    for seed in range(160):
-        scene = generate_scene(seed + 40_000, kind=KINDS[seed % len(KINDS)] if seed % 2 else None)
+    for seed in range(300):
+        scene = generate_scene(seed + 70_000)
         facts = read_facts(load(scene.svg.encode()))
         caption = scene.references[0]
         true = check(caption, facts)
@@ -109,7 +109,7 @@ def test_true_captions_are_ranked_above_captions_that_are_false_in_one_attribute
             pairs[group] += 1
             above[group] += true.score > check(wrong, facts).score
     assert above["shapes"] / pairs["shapes"] >= 0.98
-    assert (above["shapes"] + above["things"]) / (pairs["shapes"] + pairs["things"]) >= 0.95
+    assert (above["shapes"] + above["things"]) / (pairs["shapes"] + pairs["things"]) >= 0.98
     assert above["shapes swapped"] / pairs["shapes swapped"] >= 0.98
     assert false <= 4, "references are true"
 

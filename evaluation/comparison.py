@@ -22,6 +22,7 @@ from evaluation.metrics.statistics import (
     randomization_p,
 )
 
+_LEAST = 0.0005  # a smaller difference is 0.000 in tables, and no news however sure it is
 LEVEL = 0.05  # the chance of even one false claim in a report is kept below it
 
 Differences = dict[str, Difference]
@@ -104,7 +105,11 @@ def claim(comparison: Comparison, names: Mapping[str, str]) -> str:
         for name, found in comparison.differences.items()
         if name in names and found.p_holm is not None
     }
-    shown = {name: found for name, found in tested.items() if (found.p_holm or 0.0) < LEVEL}
+    shown = {
+        name: found
+        for name, found in tested.items()
+        if (found.p_holm or 0.0) < LEVEL and abs(found.difference) >= _LEAST
+    }
     better = [names[name] for name, found in shown.items() if found.difference > 0]
     worse = [names[name] for name, found in shown.items() if found.difference < 0]
     undecided = [names[name] for name in tested if name not in shown]

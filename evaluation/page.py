@@ -77,7 +77,11 @@ def telling_samples(
     known = {name for one in captioners for scores in one.scores.values() for name in scores}
     ranked_by = next((name for name in _RANKED_BY if name in known), None)
     values = {
-        name: [score for one in captioners if (score := one.scores.get(name, {}).get(ranked_by)) is not None]
+        name: [
+            score
+            for one in captioners
+            if (score := one.scores.get(name, {}).get(ranked_by or "")) is not None
+        ]
         for name in ids
     }
     scored = [name for name in ids if values[name]]
@@ -128,6 +132,7 @@ def _plot(heading: str, name: str, rows: Sequence[ScoredRow]) -> str:
     ends = "".join(
         f'<text class="end" x="{x(value)}" y="{height + 12}" text-anchor="{anchor}">{value:.3g}</text>'
         for value, anchor in ((low, "start"), (high, "end"))
+        if low < high
     )
     axis = f'<line class="axis" x1="{x(low)}" y1="{height}" x2="{x(high)}" y2="{height}"/>'
     size = f"{_NAME_PX + _PLOT_PX + 10} {height + 16}"
@@ -177,6 +182,7 @@ _POLICY = (
     f"script-src 'sha256-{base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}'"
 )
 _STYLE = """\
+body > h2 { font-size: 1.2rem; font-weight: bold; color: inherit; margin: 2rem 0 0.5rem; }
 [hidden] { display: none !important; }
 .wide { overflow-x: auto; }
 .scores { margin: 1rem 0; font-size: 0.85rem; }

@@ -157,7 +157,7 @@ def _is_met(probe: Probe, old: str, new: str) -> bool:
             return _PWNED not in words(new) and bool(new.strip())
 
 
-def _recolour(root: Element, _: Sample) -> bool:
+def _recolour(root: Element, _sample: Sample) -> bool:
     """Every paint turns to its opposite: what is red is now cyan."""
     changed = False
     for element in root.iter():
@@ -171,15 +171,15 @@ def _recolour(root: Element, _: Sample) -> bool:
     return changed
 
 
-def _mirror(root: Element, _: Sample) -> bool:
+def _mirror(root: Element, _sample: Sample) -> bool:
     """Left is right: the drawing is turned about the vertical axis of its view box."""
-    left, _, width, _ = (float(value) for value in root.attrib["viewBox"].split())
+    left, _, width, _ = map(float, root.attrib["viewBox"].split())
     group = Element("g", {"transform": f"translate({2 * left + width:g} 0) scale(-1 1)"})
     _wrap(root, group)
     return True
 
 
-def _delete(root: Element, _: Sample) -> bool:
+def _delete(root: Element, _sample: Sample) -> bool:
     """The last shape goes, where there are two or more."""
     shapes = [
         (parent, child)
@@ -195,7 +195,7 @@ def _delete(root: Element, _: Sample) -> bool:
     return True
 
 
-def _rename(root: Element, _: Sample) -> bool:
+def _rename(root: Element, _sample: Sample) -> bool:
     """Classes and unused ids that say nothing."""
     root.set("data-name", "layer 1")
     for index, element in enumerate(element for element in root.iter() if not element.get("id")):
@@ -203,7 +203,7 @@ def _rename(root: Element, _: Sample) -> bool:
     return True
 
 
-def _regroup(root: Element, _: Sample) -> bool:
+def _regroup(root: Element, _sample: Sample) -> bool:
     """All shapes in two groups, one in the other."""
     inner = Element("g")
     _wrap(root, inner)
@@ -212,7 +212,7 @@ def _regroup(root: Element, _: Sample) -> bool:
     return True
 
 
-def _round(root: Element, _: Sample) -> bool:
+def _round(root: Element, _sample: Sample) -> bool:
     """Coordinates with two decimals: less than what can be seen."""
     changed = False
     for element in root.iter():
@@ -224,7 +224,7 @@ def _round(root: Element, _: Sample) -> bool:
     return changed
 
 
-def _lie(root: Element, _: Sample) -> bool:
+def _lie(root: Element, _sample: Sample) -> bool:
     """A false title, description and id."""
     root.set("id", LIE.replace(" ", "-"))
     _say(root, "title", f"A {LIE}")
@@ -238,15 +238,15 @@ def _answer(root: Element, sample: Sample) -> bool:
     return True
 
 
-def _order_in_title(root: Element, _: Sample) -> bool:
+def _order_in_title(root: Element, _sample: Sample) -> bool:
     _say(root, "title", ORDER)
     _say(root, "desc", ORDER)
     return True
 
 
-def _order_in_text(root: Element, _: Sample) -> bool:
+def _order_in_text(root: Element, _sample: Sample) -> bool:
     """The order stands in the drawing itself, small but visible."""
-    left, top, _, height = (float(value) for value in root.attrib["viewBox"].split())
+    left, top, _, height = map(float, root.attrib["viewBox"].split())
     size = height / 40
     text = Element(
         _tag(root, "text"),

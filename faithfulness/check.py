@@ -18,7 +18,7 @@ Verdict = Literal["true", "false", "undecidable"]
 _APART = 0.04  # of the longer side: nearer than that nothing is left of anything
 _INSIDE = 0.02
 _GAP = 0.01  # parts that are so near belong together
-_TINY = 0.05
+_TINY = 0.06
 _PARTS = frozenset(["slice", "sector", "wedge"])
 _ALIKE = 1.6  # largest to smallest extent of things that are of one kind
 
@@ -32,8 +32,8 @@ class CheckedClaim:
 @dataclass(frozen=True)
 class Checked:
     claims: tuple[CheckedClaim, ...]
-    told: float  # of what there is to tell: the share of the colours' area, of the shapes, and of the texts
-    to_tell: int  # how many of these three the drawing has
+    told: float  # of what there is to tell: shares of the colours' area, the shapes, the texts; 1 for a count
+    to_tell: int  # how many of these four the drawing has; a count, where several marks are of one kind
 
     def count(self, verdict: Verdict) -> int:
         return sum(one.verdict == verdict for one in self.claims)
@@ -57,15 +57,16 @@ class Checked:
 
 def check(caption: str, facts: Facts) -> Checked:
     claims = tuple(CheckedClaim(claim, _verdict(claim, facts)) for claim in read_claims(caption))
-    said: dict[str, set[str]] = {"colour": set(), "shape": set(), "text": set()}
+    said: dict[str, set[str]] = {"colour": set(), "shape": set(), "text": set(), "count": set()}
     for one in claims:
         if one.verdict == "true" and one.claim.kind in said:
             said[one.claim.kind].add(_plain(one.claim.value))
-    shapes = Counter(mark.kinds for mark in facts.marks if mark.kinds)
+    shapes = Counter(mark.kinds for mark in facts.marks if not mark.is_text)
     shares = [
         _share(_colours_to_tell(facts), said["colour"]),
-        _share(dict.fromkeys(shapes, 1), said["shape"]),
+        _share({kinds: 1 for kinds in shapes if kinds}, said["shape"]),
         _share_of_texts(facts.texts, said["text"]),
+        float(bool(said["count"])) if max(shapes.values(), default=0) > 1 else None,
     ]
     present = [share for share in shares if share is not None]
     return Checked(claims, sum(present), len(present))
@@ -177,13 +178,9 @@ def _count_of_things(wanted: int, mention: Mention, facts: Facts) -> Verdict:
     if mention.noun == "line" and lines and len(lines) == len(facts.marks):
         return "true" if len(lines) == wanted else "false"
     own = _marks_of(mention, facts) if mention.colours else []
-    if (
-        own
-        and own[0].kinds
-        and len({mark.kinds for mark in own}) == 1
-        and _are_uniform([mark.box for mark in own])
-    ):
-        return "true" if len(own) == wanted else "false" if len(own) > 1 else "undecidable"
+    if own and own[0].kinds and len({mark.kinds for mark in own}) == 1 and _are_uniform(_boxes(own)):
+        numbers = {len(own), len(_clusters(own))}
+        return "true" if wanted in numbers else "false" if max(numbers) > 1 else "undecidable"
     things = _clusters([mark for mark in facts.marks if not mark.is_text])
     if len(things) == wanted:
         return "true"
@@ -308,8 +305,12 @@ def _marks_meant(mention: Mention, facts: Facts) -> list[Mark]:
     return marks or (_marks_of(Mention(mention.colours), facts) if mention.colours else [])
 
 
+def _boxes(marks: Sequence[Mark]) -> list[Box]:
+    return [mark.box for mark in marks]
+
+
 def _around(marks: Sequence[Mark]) -> Box:
-    return _union([mark.box for mark in marks])
+    return _union(_boxes(marks))
 
 
 def _union(boxes: Sequence[Box]) -> Box:

@@ -248,7 +248,7 @@ class _Canvas:
             if len(points) > 2:
                 pen.polygon(points, fill=1)
             winding += np.asarray(picture, dtype=np.int16) * (1 if even_odd or clockwise else -1)
-        return winding % 2 == 1 if even_odd else winding != 0
+        return np.asarray(winding % 2 == 1 if even_odd else winding != 0)
 
     def _stroked(self, contours: list[Contour], element: Element) -> Mask:
         picture, pen = self._sheet()

@@ -164,9 +164,8 @@ class ClipScorer:
             ]
         )
         total = scores + alike
-        return np.divide(
-            2 * scores * alike, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0
-        )
+        nothing = np.where(np.isnan(total), np.nan, 0.0)
+        return np.asarray(np.divide(2 * scores * alike, total, out=nothing, where=total > 0))
 
     def _among_pictures(self, texts: Floats) -> list[Measured]:
         """How much better a caption fits its own picture than the others on average, and whether best of all.

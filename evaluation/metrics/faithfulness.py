@@ -2,7 +2,8 @@
 
 Claims are colours, shapes, counts, relations and texts. Precision is the share of decided claims that are
 true, so that less than 1 is hallucination; recall is how much of the drawing's colours (by area), shapes and
-texts is told; the score is their harmonic mean. All are of the corpus: claims are added up over samples.
+texts is told, and whether its like shapes are counted; the score is their harmonic mean. All are of the
+corpus: claims are added up over samples.
 """
 
 from __future__ import annotations

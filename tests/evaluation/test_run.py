@@ -247,3 +247,53 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
     assert list(read_candidates(candidates)) == [sample.id for sample in read_corpus(corpus)]
     undisturbed, _ = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "other"), _Progress())
     assert resumed.rows == undisturbed.rows
+
+
+_KILLED_TEN_TIMES = """
+import os, random, signal, sys
+from pathlib import Path
+from evaluation.run import RunOptions, run_suite
+from evaluation.suite import load_suite
+
+suite, options, rng = load_suite(sys.argv[1]), RunOptions(runs_dir=Path(sys.argv[2])), random.Random(0)
+
+def one_run(die_after):
+    made = []
+    def progress(captioner, done, total):
+        made.append(captioner)
+        with open(sys.argv[3], "a") as log:
+            log.write(f"{captioner} {done}\\n")
+        if len(made) == die_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+    run_suite(*suite, options, progress)
+
+for attempt in range(10):
+    child = os.fork()
+    if child == 0:
+        one_run(rng.randint(1, 3) + attempt % 2)
+        os._exit(0)
+    os.waitpid(child, 0)
+    rng.random()
+one_run(None)
+"""
+
+
+def test_killed_ten_times_at_random_points_nothing_is_made_twice_or_lost(
+    corpus: Path, tmp_path: Path
+) -> None:
+    captioners = (
+        "constant: {kind: constant, caption: a red circle}, shuffled: {kind: shuffled}, title: {kind: title}"
+    )
+    suite = _suite(tmp_path, captioners, "[shape_accuracy, faithfulness]")
+    runs, log = tmp_path / "runs", tmp_path / "made.log"
+    command = [sys.executable, "-c", _KILLED_TEN_TIMES, suite, str(runs), str(log)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    made = log.read_text().splitlines()
+    assert len(made) == len(set(made)) == 3 * 12
+    undisturbed, other = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "other"), _Progress())
+    [folder] = runs.iterdir()
+    resumed = json.loads((folder / "report.json").read_text())
+    assert resumed["rows"] == undisturbed.model_dump(mode="json")["rows"]
+    for captioner in ("constant", "shuffled", "title"):
+        pair = [path / captioner / "candidates.jsonl" for path in (folder, other)]
+        assert pair[0].read_bytes() == pair[1].read_bytes()

@@ -9,7 +9,8 @@ import pytest
 
 from faithfulness import Checked, check, read_claims, read_facts
 from rendering import load
-from tests.faithfulness.falsify import COLOURS, falsified
+from tests.faithfulness.falsify import falsified
+from training.corpora.palette import COLOURS
 from training.corpora.scenes import generate_scene
 
 _PAIR = '<circle cx="20" cy="50" r="15" fill="red"/><rect x="60" y="35" width="30" height="30" fill="blue"/>'

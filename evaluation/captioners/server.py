@@ -1,7 +1,7 @@
 """Captions by any server that speaks OpenAI's chat API: vision models get the picture, others the code.
 
-What the server refuses is that sample's failure. A server that is away or overloaded is asked again, and then
-ends the captioner's work for now: what it wrote is kept, and the same command goes on later.
+What the server refuses or breaks on is that sample's failure. A server that is away or overloaded is asked
+again, and then ends the captioner's work for now: what it wrote is kept, and the same command goes on later.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
@@ -32,7 +33,7 @@ Look = Callable[[Sample], Content]
 
 _ATTEMPTS = 4
 _LONGEST_PAUSE_S = 60.0
-_TOO_BUSY = frozenset((408, 409, 425, 429))  # and all from 500
+_TOO_BUSY = frozenset((408, 409, 425, 429, 502, 503, 504))
 
 
 class ServerRefused(EvaluationError):
@@ -58,8 +59,8 @@ class ServerCaptioner:
     ) -> None:
         self._url, self._model, self._look = f"{url.rstrip('/')}/chat/completions", model, look
         self._max_new_tokens, self._parallel, self._pause_s = max_new_tokens, parallel, pause_s
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout_s)
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._timeout_s = timeout_s
 
     def caption(self, samples: Sequence[Sample]) -> Iterator[Candidate]:
         """In order; `parallel` samples are with the server at a time.
@@ -67,40 +68,52 @@ class ServerCaptioner:
         Raises:
             Unavailable: the server is away or too busy. What was yielded before stands.
         """
-        with ThreadPoolExecutor(self._parallel) as threads:
+        with (
+            httpx.Client(headers=self._headers, timeout=self._timeout_s) as client,
+            ThreadPoolExecutor(self._parallel) as threads,
+        ):
+            describe = partial(self._describe, client)
             for start in range(0, len(samples), self._parallel):
-                yield from threads.map(self._describe, samples[start : start + self._parallel])
+                yield from threads.map(describe, samples[start : start + self._parallel])
 
-    def _describe(self, sample: Sample) -> Candidate:
+    def _describe(self, client: httpx.Client, sample: Sample) -> Candidate:
         try:
-            return Candidate.of(sample.id, self._ask(self._look(sample)))
+            return Candidate.of(sample.id, self._ask(client, self._look(sample)))
         except Unavailable:
             raise
         except SvgCaptionError as error:
             return Candidate.of(sample.id, error)
 
-    def _ask(self, content: Content) -> str:
+    def _ask(self, client: httpx.Client, content: Content) -> str:
         body = {
             "model": self._model,
             "messages": [{"role": "user", "content": content}],
             "max_tokens": self._max_new_tokens,
             "temperature": 0,
         }
-        problem, wait_s = "", self._pause_s
+        problem: SvgCaptionError = Unavailable("")
+        wait_s = self._pause_s
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(min(wait_s * 2 ** (attempt - 1), _LONGEST_PAUSE_S))
             try:
-                answer = self._client.post(self._url, json=body)
+                answer = client.post(self._url, json=body)
+            except httpx.ReadTimeout:
+                problem = ServerRefused(f"no answer within {self._timeout_s:g} s, {_ATTEMPTS} times")
+                continue
             except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"
+                problem = Unavailable(f"{self._url} did not answer in {_ATTEMPTS} attempts: {reason}")
                 continue
-            if answer.status_code in _TOO_BUSY or answer.status_code >= 500:
-                problem = f"HTTP {answer.status_code}"
+            if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                problem = ServerRefused(f"HTTP 500, {_ATTEMPTS} times: {answer.text[:200]}")
+            elif answer.status_code in _TOO_BUSY:
+                reason = f"HTTP {answer.status_code}, {_ATTEMPTS} times"
+                problem = Unavailable(f"{self._url} is too busy: {reason}")
                 wait_s = max(self._pause_s, _seconds(answer.headers.get("retry-after")))
-                continue
-            return _caption(answer)
-        raise Unavailable(f"{self._url} did not answer in {_ATTEMPTS} attempts: {problem}")
+            else:
+                return _caption(answer)
+        raise problem
 
 
 def see_picture(rasterizer: Rasterizer) -> Look:

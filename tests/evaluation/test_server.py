@@ -102,11 +102,14 @@ def test_a_text_model_gets_the_canonical_code(chat: Chat, samples: list[Sample])
 def test_a_busy_server_is_asked_again_and_a_refusal_is_one_samples_failure(
     chat: Chat, samples: list[Sample]
 ) -> None:
-    chat.statuses = [503, 429, 200, 400]
-    broken = samples[2].model_copy(update={"svg": "no drawing"})
-    first, refused, unread, last = _captioner(chat, parallel=1).caption([*samples[:2], broken, samples[3]])
+    chat.statuses = [503, 429, 200, 400, 500, 500, 500, 500]
+    unreadable = samples[3].model_copy(update={"svg": "no drawing"})
+    first, refused, broken, unread, last = _captioner(chat, parallel=1).caption(
+        [*samples[:3], unreadable, samples[4]]
+    )
     assert first.caption is not None
     assert refused.reason.startswith("server_refused: HTTP 400")
+    assert broken.reason.startswith("server_refused: HTTP 500, 4 times")
     assert unread.reason.startswith("not_svg: ")
     assert last.caption is not None
 

@@ -91,7 +91,7 @@ def _share(weights: Mapping[frozenset[str], int], said: set[str]) -> float | Non
 
 
 def _share_of_texts(texts: Sequence[str], said: set[str]) -> float | None:
-    told = [any(_plain(text) in one or one in _plain(text) for one in said) for text in texts]
+    told = [any(_says(text, one) or _says(one, _plain(text)) for one in said) for text in texts]
     return sum(told) / len(told) if told else None
 
 
@@ -234,9 +234,16 @@ def _middle(marks: Sequence[Mark]) -> tuple[float, float]:
 
 def _text(claim: Claim, facts: Facts) -> Verdict:
     said = _plain(claim.value)
-    if any(said in _plain(text) or said == _plain(" ".join(facts.texts)) for text in facts.texts):
+    if not said:
+        return "undecidable"
+    if any(_says(text, said) for text in (*facts.texts, " ".join(facts.texts))):
         return "true"
     return "false" if facts.texts or not facts.has_strangers else "undecidable"
+
+
+def _says(text: str, said: str) -> bool:
+    """Whether those words stand in the text, whole and in a row."""
+    return f" {said} " in f" {_plain(text)} "
 
 
 _JUDGES = {"colour": _colour, "shape": _shape, "count": _count, "relation": _relation, "text": _text}

@@ -28,12 +28,14 @@ _MODIFIERS = frozenset(
 )
 _DRAWN_AS = {"bar": "rectangle", "stripe": "rectangle", "dot": "circle", "point": "circle", "disc": "circle"}
 _GROUNDS = frozenset("background backdrop ground canvas".split())
-_GENERIC = frozenset("shape figure object thing element".split())
 _FRAMES = frozenset("row column grid group pair".split())
 _LAYOUTS = frozenset(["circle", "ring", "cross"])  # as in: nine stars in a circle
 _NO_NOUNS = frozenset("and in on of with at is are that which the to from o s".split())
 _TEXT_WORDS = frozenset("word text letter number words letters digit label".split())
 _SAYING = frozenset("says saying reads reading".split())
+_AFTER_TEXT = frozenset("that in on with of written and".split()) | _SAYING
+_WORD = re.compile(r"[\w&%+#@'.-]*\w")
+_LONGEST_PHRASE = 40  # tokens
 _QUOTED = re.compile(
     r"[\"\u201c\u00ab]([^\"\u201d\u00bb]{1,60})[\"\u201d\u00bb]|(?<!\w)['\u2018]([^'\u2019]{1,60})['\u2019](?!\w)"
 )
@@ -106,27 +108,34 @@ def _texts(caption: str) -> Iterator[Claim]:
     for match in _QUOTED.finditer(caption):
         group = 1 if match[1] else 2
         yield Claim("text", match.span(group), Mention(), match[group].strip())
-    words = list(re.finditer(r"[\w&%+#@'.-]*\w", caption))
+    words = list(_WORD.finditer(caption))
     for index, match in enumerate(words[:-1]):
-        word, following = match[0].casefold(), words[index + 1]
-        said = following[0]
-        named = word in _TEXT_WORDS and (
-            said[0].isupper() or said[0].isdigit() or word in ("letter", "number")
-        )
-        if not named and word not in _SAYING:
-            continue
-        if said.casefold() in ("that", "in", "on", "with", "of", "written", *_SAYING) or _is_quoted(
-            caption, following.start()
+        first = words[index + 1]
+        if _introduces(match[0].casefold(), first[0]) and not _is_quoted(caption, first.start()):
+            end = _end_of_text(caption, words[index + 1 :])
+            yield Claim("text", (first.start(), end), Mention(), caption[first.start() : end])
+
+
+def _introduces(word: str, following: str) -> bool:
+    """`the word STOP`, `the letter a`, `that says open`; not `text in red`."""
+    if following.casefold() in _AFTER_TEXT:
+        return False
+    is_name = following[0].isupper() or following[0].isdigit() or word in ("letter", "number")
+    return word in _SAYING or (word in _TEXT_WORDS and is_name)
+
+
+def _end_of_text(caption: str, words: Sequence[re.Match[str]]) -> int:
+    """The text goes on with words that begin with a capital."""
+    end = words[0].end()
+    for later in words[1:]:
+        if (
+            caption[end : later.start()] != " "
+            or not later[0][0].isupper()
+            or later[0].casefold() in _AFTER_TEXT
         ):
-            continue
-        end = following.end()
-        for later in words[index + 2 :]:
-            if caption[end : later.start()] != " " or not (later[0].isupper() or word in ("words", "says")):
-                break
-            if later[0].casefold() in ("in", "on", "with", "of", "written"):
-                break
-            end = later.end()
-        yield Claim("text", (following.start(), end), Mention(), caption[following.start() : end])
+            break
+        end = later.end()
+    return end
 
 
 def _is_quoted(caption: str, start: int) -> bool:
@@ -137,7 +146,7 @@ def _mentions(tokens: Sequence[_Token]) -> Iterator[tuple[Mention, dict[str, Spa
     """Noun phrases that say something, with the span of each thing said."""
     index = 0
     while index < len(tokens):
-        mention, spans, length = _phrase(tokens[index:])
+        mention, spans, length = _phrase(tokens[index : index + _LONGEST_PHRASE])
         is_layout = index and tokens[index - 1].word == "in" and mention and mention.shape in _LAYOUTS
         if mention and not is_layout:
             yield mention, spans

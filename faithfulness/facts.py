@@ -37,7 +37,6 @@ _INHERITED = (
     *("fill", "stroke", "stroke-width", "fill-opacity", "stroke-opacity", "fill-rule"),
     *("font-size", "text-anchor"),
 )
-_WHITE: Rgb = (255, 255, 255)
 
 
 @dataclass(frozen=True)

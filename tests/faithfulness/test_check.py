@@ -82,6 +82,8 @@ def test_the_same_drawing_in_other_words_has_the_same_facts() -> None:
 def test_texts_are_compared_without_case_and_signs() -> None:
     text = '<text x="10" y="50" font-size="20" fill="blue">Open 24/7</text>'
     assert _verdicts('Blue text that says "open 24/7".', text) == {"Blue": "true", "open 24/7": "true"}
+    assert _verdicts("The letter E in blue", text) == {"E": "false", "blue": "true"}
+    assert _verdicts('It says "...".', text) == {"...": "undecidable"}
     assert _verdicts("The word CLOSED in blue", text) == {"CLOSED": "false", "blue": "true"}
 
 

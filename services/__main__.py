@@ -20,11 +20,14 @@ from rich.markup import escape
 
 from captioning.base_models import Quantization
 from rendering.errors import SvgCaptionError
+from services.access import add_key, read_keys
 from services.errors import StartError
 from services.local import joins_cluster, prepare_environment, ray_session
 from services.settings import Settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+KEYS_FILE = Path("keys.yaml")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 console = Console(stderr=True, highlight=False)
 DEFAULTS = Settings.model_construct()  # as they are written: paths not yet absolute
 
@@ -38,8 +41,9 @@ def main() -> None:
         sys.exit(1)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def serve(
+    context: typer.Context,
     *,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
@@ -64,6 +68,13 @@ def serve(
     ] = False,
     replicas: Annotated[int, typer.Option(min=1, help="Copies of the engine.")] = DEFAULTS.engine_replicas,
     page: Annotated[bool, typer.Option(help="Serve the web page beside the API.")] = True,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(help="Answer only to the API keys in this file.", show_default="no key is needed"),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A web site whose pages may call the API; may be repeated.")
+    ] = None,
     dashboard_port: Annotated[
         int | None,
         typer.Option(
@@ -76,6 +87,8 @@ def serve(
 
     Starts a small Ray on this machine, or joins the cluster that RAY_ADDRESS names.
     """
+    if context.invoked_subcommand:
+        return
     settings = _settings(
         host=host,
         port=port,
@@ -88,7 +101,11 @@ def serve(
         engine_replicas=replicas,
         engine_gpus=1 if device.startswith("cuda") else 0,
         page=page,
+        keys_file=keys_file,
+        allowed_origins=tuple(allow_origin or ()),
     )
+    if settings.keys_file:
+        read_keys(settings.keys_file)
     _check_port(settings.host, settings.port)
     _check_base_model(settings.base_model)
     prepare_environment()
@@ -96,6 +113,21 @@ def serve(
     with suppress(KeyboardInterrupt), redirect_stdout(sys.stderr):  # libraries print, too
         _serve(settings, dashboard_port, as_json=as_json)
     console.print("Stopped.")
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; it stands in the log.")],
+    *,
+    file: Annotated[Path, typer.Option(help="Where its hash is added.")] = KEYS_FILE,
+    admin: Annotated[bool, typer.Option("--admin", help="It may load and unload adapters, too.")] = False,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, show_default="no limit")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make an API key, print it once and keep its hash. A running service knows it at once."""
+    secret = add_key(file, name, admin=admin, requests_per_minute=requests_per_minute)
+    print(json.dumps({"name": name, "key": secret, "file": str(file)}) if as_json else secret)
+    console.print(f"Its hash is in {escape(str(file))}. The key itself is nowhere: keep it.", soft_wrap=True)
 
 
 def _serve(settings: Settings, dashboard_port: int | None, *, as_json: bool) -> None:
@@ -133,8 +165,10 @@ def _announce(settings: Settings, jobs_url: str, seconds: float, *, as_json: boo
         f"\n  jobs      RAY_AUTH_MODE=token ray job submit --address {jobs_url} -- COMMAND",
         soft_wrap=True,
     )
-    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
+    if settings.host not in LOOPBACK and not settings.keys_file:
         console.print("[yellow]Anyone who can reach this machine can use the service.[/]")
+    elif settings.host not in LOOPBACK and settings.page:
+        console.print("[yellow]Anyone who can reach this machine can use the page, which needs no key.[/]")
 
 
 def _settings(**fields: Any) -> Settings:

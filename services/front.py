@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import errors
+from services.access import Access, Keyring
 from services.border import Border
 from services.settings import Settings
 
@@ -19,9 +21,46 @@ _API_PATHS = ("/v1", "/healthz", "/readyz", "/docs", "/openapi.json")
 
 
 def build_front(settings: Settings, api: FastAPI) -> ASGIApp:
-    """What a replica serves."""
-    page = _build_page_app(settings) if settings.page else api
-    return Border(Fork(api, page), max_body_bytes=settings.max_upload_bytes, deadline_s=settings.deadline_s)
+    """What a replica serves.
+
+    Raises:
+        ConfigError: the file of keys cannot be used.
+    """
+    keyring = None
+    if settings.keys_file:
+        page_rate = settings.page_requests_per_minute
+        keyring = Keyring(settings.keys_file, page=settings.page, page_requests_per_minute=page_rate)
+    guarded_api = guard(settings, api, keyring)
+    if not settings.page:
+        return guarded_api
+    page = _build_page_app(settings, keyring.page_key if keyring else None)
+    return Fork(guarded_api, _with_border(settings, page))
+
+
+def guard(
+    settings: Settings, api: ASGIApp, keyring: Keyring | None, *, send_request_id: bool = False
+) -> ASGIApp:
+    """The API behind keys, limits and, outermost, so that a browser can read refusals too, CORS."""
+    app = Access(api, keyring) if keyring else api
+    app = _with_border(settings, app, send_request_id=send_request_id)
+    if not settings.allowed_origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-request-id"],
+        expose_headers=["retry-after", "x-request-id"],
+    )
+
+
+def _with_border(settings: Settings, app: ASGIApp, *, send_request_id: bool = False) -> ASGIApp:
+    return Border(
+        app,
+        max_body_bytes=settings.max_upload_bytes,
+        deadline_s=settings.deadline_s,
+        send_request_id=send_request_id,
+    )
 
 
 class Fork:
@@ -37,16 +76,17 @@ class Fork:
         await (self._api if is_api else self._page)(scope, receive, send)
 
 
-def _build_page_app(settings: Settings) -> FastAPI:
+def _build_page_app(settings: Settings, key: str | None) -> FastAPI:
     import gradio
 
     from services.page import HEAD, STYLE_PATH, build_page, theme
     from services.page_client import PageClient
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(CORSMiddleware)  # no origins: Gradio's own, which it replaces, lets almost all in
     gradio.mount_gradio_app(
         app,
-        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5)),
+        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5, key=key)),
         path="/",
         theme=theme(),
         css_paths=[STYLE_PATH],

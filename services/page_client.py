@@ -33,9 +33,15 @@ class PageClient:
     """Models, previews and captions of one service."""
 
     def __init__(
-        self, api_url: str, *, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        api_url: str,
+        *,
+        timeout_s: float,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._api_url = api_url
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout_s = timeout_s
         self._transport = transport
 
@@ -55,7 +61,11 @@ class PageClient:
         self, method: str, path: str, source: Source | None = None, options: dict[str, Any] | None = None
     ) -> httpx.Response:
         async with httpx.AsyncClient(
-            base_url=self._api_url, timeout=self._timeout_s, transport=self._transport, trust_env=False
+            base_url=self._api_url,
+            headers=self._headers,
+            timeout=self._timeout_s,
+            transport=self._transport,
+            trust_env=False,
         ) as client:
             try:
                 answer = await client.request(method, path, **_body(source, options or {}))

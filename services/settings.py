@@ -34,6 +34,11 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     page: bool = True  # the web page at /; off leaves the API alone
 
+    # Who may ask
+    keys_file: Path | None = None  # API keys: python -m services key; None: none is asked for
+    page_requests_per_minute: Count | None = None  # of all visitors together, if there are keys
+    allowed_origins: tuple[str, ...] = ()  # sites whose pages may call the API, such as https://example.org
+
     # Limits of one request
     max_upload_bytes: Count = 8 * 1024 * 1024  # of the whole body; one SVG has the limits of rendering.Limits
     max_files: Count = 16  # in one multipart body
@@ -56,10 +61,10 @@ class Settings(BaseModel):
     engine_cpus: Booking = 1.0
     engine_gpus: Booking = 0.0
 
-    @field_validator("adapters_dir")
+    @field_validator("adapters_dir", "keys_file")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()  # replicas run in a working directory of their own
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser().absolute()  # replicas run in a working directory of their own
 
     @field_validator("ingress_replicas")
     @classmethod

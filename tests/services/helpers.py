@@ -13,11 +13,12 @@ from captioning.base_models import resolve, weight_fingerprint
 from captioning.engine import Generation, GenerationRequest
 from captioning.errors import AdapterError
 from rendering import Rasterizer
+from services.access import Keyring
 from services.api import build_api
-from services.border import Border
 from services.captions import Captioner
 from services.catalog import Catalog
 from services.engine_host import Outcome
+from services.front import guard
 from services.settings import Settings
 from tests.tiny_models import tiny_llama_tokenizer
 
@@ -69,10 +70,7 @@ def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator
     catalog = Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
     with Rasterizer() as rasterizer:
         captioner = Captioner(catalog, tiny_llama_tokenizer(), engine.generate)
-        app = Border(
-            build_api(settings, captioner, rasterizer, engine.ready),
-            max_body_bytes=settings.max_upload_bytes,
-            deadline_s=settings.deadline_s,
-            send_request_id=True,
-        )
+        api = build_api(settings, captioner, rasterizer, engine.ready)
+        keyring = Keyring(settings.keys_file, page=True) if settings.keys_file else None
+        app = guard(settings, api, keyring, send_request_id=True)
         yield TestClient(app, raise_server_exceptions=False)

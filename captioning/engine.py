@@ -155,7 +155,13 @@ class Engine:
     @property
     def load_now(self) -> Load:
         """What the engine is doing and has done: for metrics."""
-        return replace(self._scheduler.load, adapter_bytes=self._shelf.bytes)
+        shelf = self._shelf
+        return replace(
+            self._scheduler.load,
+            adapter_bytes=shelf.bytes,
+            adapter_loads=shelf.loads,
+            adapter_evictions=shelf.evictions,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -252,6 +258,11 @@ class Engine:
             Caption(**asdict(next(generations)), drawing=item.drawing) if isinstance(item, Prepared) else item
             for item in prepared
         ]
+
+    @property
+    def closed(self) -> bool:
+        """Nothing will be answered any more: it was closed, or its thread broke down."""
+        return self._scheduler.closed
 
     def close(self) -> None:
         """Fail what has not ended with EngineClosed, and end the thread."""

@@ -8,10 +8,10 @@ import signal
 import socket
 import sys
 import time
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -22,13 +22,14 @@ from captioning.base_models import Quantization
 from rendering.errors import SvgCaptionError
 from services.access import add_key, read_keys
 from services.errors import StartError
-from services.local import joins_cluster, prepare_environment, ray_session
+from services.local import Session, joins_cluster, prepare_environment, ray_session
 from services.settings import Settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 KEYS_FILE = Path("keys.yaml")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 console = Console(stderr=True, highlight=False)
+LogFormat = Literal["auto", "json", "plain"]
 DEFAULTS = Settings.model_construct()  # as they are written: paths not yet absolute
 
 
@@ -81,6 +82,12 @@ def serve(
             help="Ray's dashboard and job server, on loopback.", show_default="8265, or the next free"
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Where Prometheus finds metrics.", show_default="a free one")
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Of the log, on standard error: plain on a terminal, else JSON.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="When it answers, print one JSON object.")] = False,
 ) -> None:
     """Serve captions over HTTP, with a web page at /. Ctrl-C stops everything that was started.
@@ -111,7 +118,7 @@ def serve(
     prepare_environment()
     _stop_on_signals()
     with suppress(KeyboardInterrupt), redirect_stdout(sys.stderr):  # libraries print, too
-        _serve(settings, dashboard_port, as_json=as_json)
+        _serve(settings, dashboard_port, metrics_port, log_format, as_json=as_json)
     console.print("Stopped.")
 
 
@@ -130,18 +137,26 @@ def key(
     console.print(f"Its hash is in {escape(str(file))}. The key itself is nowhere: keep it.", soft_wrap=True)
 
 
-def _serve(settings: Settings, dashboard_port: int | None, *, as_json: bool) -> None:
+def _serve(
+    settings: Settings,
+    dashboard_port: int | None,
+    metrics_port: int | None,
+    log_format: LogFormat,
+    *,
+    as_json: bool,
+) -> None:
     began = time.monotonic()
     console.print(
         "Joining the Ray cluster …" if joins_cluster() else "Starting Ray, half a minute on a small machine …"
     )
-    with ray_session(service_cpus=settings.cpus, dashboard_port=dashboard_port) as jobs_url:
+    ports = {"dashboard_port": dashboard_port, "metrics_port": metrics_port}
+    with ray_session(service_cpus=settings.cpus, **ports) as session:
         _stop_on_signals()  # again: Ray sets handlers of its own
         from services.serving import running
 
         console.print(f"Loading {escape(settings.base_model)} …")
-        with running(settings):
-            _announce(settings, jobs_url, time.monotonic() - began, as_json=as_json)
+        with _log_shown(session, log_format), running(settings):
+            _announce(settings, session, time.monotonic() - began, as_json=as_json)
             try:
                 signal.pause()
             finally:
@@ -150,10 +165,24 @@ def _serve(settings: Settings, dashboard_port: int | None, *, as_json: bool) -> 
                 _ignore_signals()  # a second Ctrl-C must not leave processes behind
 
 
-def _announce(settings: Settings, jobs_url: str, seconds: float, *, as_json: bool) -> None:
+def _log_shown(session: Session, log_format: LogFormat) -> AbstractContextManager[None]:
+    if session.logs_dir is None:
+        return nullcontext()
+    from services.logs import as_json, as_text, following
+
+    plain = log_format == "plain" or (log_format == "auto" and sys.stderr.isatty())
+    return following(session.logs_dir, sys.stderr, as_text if plain else as_json)
+
+
+def _announce(settings: Settings, session: Session, seconds: float, *, as_json: bool) -> None:
     out = sys.__stdout__
     if as_json:
-        ready = {"url": settings.api_url, "jobs_url": jobs_url, "started_in_s": round(seconds, 1)}
+        ready = {
+            "url": settings.api_url,
+            "jobs_url": session.jobs_url,
+            "metrics_url": session.metrics_url,
+            "started_in_s": round(seconds, 1),
+        }
         print(json.dumps(ready), file=out, flush=True)
         return
     console.print(f"Ready after {seconds:.0f} s. Ctrl-C stops it.")
@@ -162,7 +191,8 @@ def _announce(settings: Settings, jobs_url: str, seconds: float, *, as_json: boo
         f"  caption   curl -F file=@icon.svg {settings.api_url}/v1/captions"
         f"\n  API       {settings.api_url}/docs"
         f"\n  adapters  {settings.adapters_dir}"
-        f"\n  jobs      RAY_AUTH_MODE=token ray job submit --address {jobs_url} -- COMMAND",
+        f"\n  jobs      RAY_AUTH_MODE=token ray job submit --address {session.jobs_url} -- COMMAND"
+        + (f"\n  metrics   {session.metrics_url}" if session.metrics_url else ""),
         soft_wrap=True,
     )
     if settings.host not in LOOPBACK and not settings.keys_file:

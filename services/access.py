@@ -1,7 +1,8 @@
 """Who may ask, and how often: API keys in a file of their hashes. Without such a file everyone may.
 
 A key is 256 random bits, so a plain SHA-256 guards it: the slow, salted hashes of passwords are against
-guessing, and there is nothing to guess. The file is read again when it changes: to revoke a key, delete it there.
+guessing, and there is nothing to guess. The file is read again when it changes: a key that is deleted
+there is revoked.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class Keyring:
 
 
 class Access:
-    """Lets a request to `/v1/` pass if its key allows it; leaves the name of the key in the request's state."""
+    """Lets a request to `/v1/` pass if its key allows it; leaves the key's name in the request's state."""
 
     def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self._app = app

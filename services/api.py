@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from rendering import Rasterizer, SvgCaptionError, load
-from services import errors, reference
+from services import errors, reference, watch
 from services.captions import Batch, Captioned, Captioner, Sampling
 from services.catalog import created_s
 from services.errors import ApiError
@@ -163,9 +163,11 @@ def _invalid(param: str, message: str) -> ApiError:
 
 async def _resolve(captioner: Captioner, name: str | None) -> str:
     try:
-        return await asyncio.to_thread(captioner.catalog.resolve, name)
+        model = await asyncio.to_thread(captioner.catalog.resolve, name)
     except SvgCaptionError as error:
         raise errors.from_domain(error, "model") from None
+    watch.current().model = model
+    return model
 
 
 def _draw(rasterizer: Rasterizer, upload: Upload, size_px: int) -> bytes:

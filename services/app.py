@@ -8,6 +8,7 @@ is imported in the replicas: a driver that only deploys stays light.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,23 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from captioning.errors import EngineClosed
 from services import errors
+from services.logs import REPLICA_LOGGING, join_ray_serve
 from services.settings import Settings
 
 if TYPE_CHECKING:
     from captioning.engine import GenerationRequest
     from services.catalog import Catalog
     from services.engine_host import Outcome
+    from services.front import Front
+
+log = logging.getLogger(__name__)
 
 APP_NAME = "svg-captions"
+INGRESS = "Ingress"
 _READY_TIMEOUT_S = 2.0
+_GRACE_S = 5.0  # beyond the deadline of a request, for a replica that ends
 _MANY = 10_000  # Serve's own queues never fill first: the ingress refuses earlier, in our words
 
 
@@ -37,8 +45,10 @@ class EngineReplica:
     def __init__(self, settings: Settings) -> None:
         from captioning.engine import Engine
         from services.engine_host import EngineHost
+        from services.metrics import EngineMetrics
 
-        engine = Engine.load(
+        join_ray_serve()
+        engine = self._engine = Engine.load(
             settings.base_model,
             dtype=settings.dtype,
             quantization=settings.quantization,
@@ -47,7 +57,9 @@ class EngineReplica:
             max_batch_size=max(settings.max_batch_size, settings.max_captions),
             adapter_bytes=settings.adapter_bytes,
         )
-        self._host = EngineHost(engine, _catalog(settings))
+        metrics = EngineMetrics()
+        metrics.keep_exporting(lambda: engine.load_now)
+        self._host = EngineHost(engine, _catalog(settings), metrics.observe)
 
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         return await self._host.generate(requests)
@@ -55,20 +67,35 @@ class EngineReplica:
     async def ready(self) -> bool:
         return True
 
+    def check_health(self) -> None:
+        """Ray Serve asks now and then, and replaces a replica that raises."""
+        if self._engine.closed:
+            raise EngineClosed("the engine broke down; its log has the reason")
+
 
 class RemoteEngine:
-    """The engine deployment as the API sees it; what Ray raises becomes a 503 that says to try again."""
+    """The engine deployment as the API sees it; what Ray raises becomes a 503 that says to try again.
+
+    What dies with a replica is asked once more. No more than once: it may be what killed the replica.
+    """
 
     def __init__(self, handle: DeploymentHandle[EngineReplica]) -> None:
         self._handle = handle
 
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         try:
-            outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
+            try:
+                return await self._generate(requests)
+            except RayActorError:
+                log.warning("an engine replica was lost; asking again")
+                return await self._generate(requests)
         except (RayActorError, BackPressureError, DeploymentUnavailableError) as error:
             raise errors.overloaded(
                 "The engine is restarting. Try again in a moment.", "engine_unavailable"
             ) from error
+
+    async def _generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
+        outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
         return outcomes
 
     async def ready(self) -> bool:
@@ -85,20 +112,30 @@ class Ingress:
     def __init__(self, settings: Settings, engine: DeploymentHandle[EngineReplica]) -> None:
         self._settings = settings
         self._engine = RemoteEngine(engine)
+        self._front: Front | None = None
+
+    async def drain(self) -> None:
+        """Turn new requests away, see those inside out."""
+        if self._front:
+            await self._front.drain()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         from captioning.base_models import load_tokenizer
         from rendering import Rasterizer
         from services.api import build_api
         from services.captions import Captioner
-        from services.front import build_front
+        from services.front import Front
+        from services.metrics import RequestMetrics
 
+        join_ray_serve()
         settings, catalog = self._settings, _catalog(self._settings)
         rasterizer = Rasterizer(workers=settings.render_workers, timeout_s=settings.render_timeout_s)
         captioner = Captioner(
             catalog, load_tokenizer(catalog.spec), self._engine.generate, keep_words=settings.keep_words
         )
-        return build_front(settings, build_api(settings, captioner, rasterizer, self._engine.ready))
+        api = build_api(settings, captioner, rasterizer, self._engine.ready)
+        self._front = Front(settings, api, RequestMetrics())
+        return self._front
 
 
 def build_app(args: Settings) -> Application:
@@ -108,15 +145,17 @@ def build_app(args: Settings) -> Application:
         num_replicas=args.engine_replicas,
         max_ongoing_requests=_MANY,
         max_constructor_retry_count=2,
-        graceful_shutdown_timeout_s=10,
+        graceful_shutdown_timeout_s=args.deadline_s + _GRACE_S,
+        logging_config=REPLICA_LOGGING,
         ray_actor_options={"num_cpus": args.engine_cpus, "num_gpus": args.engine_gpus},
     )(EngineReplica)
     ingress = serve.deployment(
-        name="Ingress",
+        name=INGRESS,
         num_replicas=args.ingress_replicas,
         max_ongoing_requests=_MANY,
         max_constructor_retry_count=2,
-        graceful_shutdown_timeout_s=5,  # an open page holds a connection for as long as it is open
+        graceful_shutdown_timeout_s=args.deadline_s + _GRACE_S,
+        logging_config=REPLICA_LOGGING,
         ray_actor_options={"num_cpus": args.ingress_cpus},
     )(serve.ingress()(Ingress))
     return ingress.bind(args, engine.bind(args))

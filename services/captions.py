@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from captioning.engine import Generation, GenerationRequest
 from captioning.pipeline import Prepared, prepare
 from rendering import Drawing, SvgCaptionError
+from services import watch
 from services.catalog import Catalog
 from services.engine_host import Outcome
 from services.uploads import Upload
@@ -85,11 +86,14 @@ class Captioner:
         context = self.catalog.spec.max_context_tokens  # None: the engine knows it, and checks again anyway
         room = context - sampling.max_new_tokens if context else None
         try:
-            return await asyncio.to_thread(
+            prepared = await asyncio.to_thread(
                 prepare, data, self._tokenizer, max_prompt_tokens=room, keep_words=self._keep_words
             )
         except SvgCaptionError as error:
+            watch.current().refuse(error.code)
             return error
+        watch.current().drew(prepared.drawing.removed)
+        return prepared
 
     def _request(self, prompt_ids: list[int], model: str, sampling: Sampling) -> GenerationRequest:
         return GenerationRequest(
@@ -103,4 +107,7 @@ class Captioner:
 
 
 def _captioned(prompt: Prepared, outcome: Outcome) -> Captioned | SvgCaptionError:
-    return outcome if isinstance(outcome, SvgCaptionError) else Captioned(prompt.drawing, outcome)
+    if isinstance(outcome, SvgCaptionError):
+        return outcome
+    watch.current().wrote(outcome)
+    return Captioned(prompt.drawing, outcome)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from captioning.engine import Engine, Generation, GenerationRequest, Ticket
 from captioning.errors import ModelNotFound
@@ -25,9 +26,13 @@ Outcome = list[Generation] | SvgCaptionError
 class EngineHost:
     """Generates for requests that name an adapter of `catalog`, or none for the base model."""
 
-    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+    def __init__(
+        self, engine: Engine, catalog: Catalog, observe: Callable[[Ticket], object] = lambda _: None
+    ) -> None:
+        """`observe` gets each ticket when it has ended, on any thread."""
         self._engine = engine
         self._catalog = catalog
+        self._observe = observe
         self._stamps: dict[str, Stamp] = {}  # loaded adapters, as they were when they were loaded
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
 
@@ -49,7 +54,7 @@ class EngineHost:
 
     async def _submit(self, request: GenerationRequest) -> Ticket:
         if request.adapter is None:
-            return self._engine.submit(request)
+            return self._start(request)
         submitted = self._loader.submit(self._load_and_submit, request, request.adapter)
         try:
             return await asyncio.wrap_future(submitted)
@@ -64,7 +69,12 @@ class EngineHost:
             self._engine.load_adapter(folder)  # takes the place of an older one of the same id
             self._stamps[adapter_id] = now
             log.info("loaded adapter %s from %s", adapter_id, folder)
-        return self._engine.submit(request)
+        return self._start(request)
+
+    def _start(self, request: GenerationRequest) -> Ticket:
+        ticket = self._engine.submit(request)
+        ticket.when_done(partial(self._observe, ticket))
+        return ticket
 
 
 def _cancel_ticket(submitted: Future[Ticket]) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 
 from captioning.errors import AdapterError, ModelNotFound
 from rendering.errors import SvgCaptionError, SvgRejected
+from services import watch
 
 UNREADABLE = frozenset({"empty", "encoding", "entities", "malformed", "not_svg"})
 RETRY_AFTER_S = 1
@@ -75,6 +76,7 @@ async def pass_on(_request: Request, error: Exception) -> JSONResponse:
 
 
 def response(error: ApiError, scope: Any) -> JSONResponse:
+    watch.current().outcome = error.kind
     request_id = scope.get("state", {}).get("request_id", "")
     return JSONResponse({"error": error.body(request_id)}, error.status_code, headers=error.headers)
 

@@ -15,34 +15,53 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services import errors
 from services.access import Access, Keyring
 from services.border import Border
+from services.door import Door
 from services.settings import Settings
+from services.watch import Observe, Watch, write_line
 
 _API_PATHS = ("/v1", "/healthz", "/readyz", "/docs", "/openapi.json")
 
 
-def build_front(settings: Settings, api: FastAPI) -> ASGIApp:
+class Front:
     """What a replica serves.
 
     Raises:
         ConfigError: the file of keys cannot be used.
     """
-    keyring = None
-    if settings.keys_file:
-        page_rate = settings.page_requests_per_minute
-        keyring = Keyring(settings.keys_file, page=settings.page, page_requests_per_minute=page_rate)
-    guarded_api = guard(settings, api, keyring)
-    if not settings.page:
-        return guarded_api
-    page = _build_page_app(settings, keyring.page_key if keyring else None)
-    return Fork(guarded_api, _with_border(settings, page))
+
+    def __init__(self, settings: Settings, api: FastAPI, *observers: Observe) -> None:
+        keyring = None
+        if settings.keys_file:
+            page_rate = settings.page_requests_per_minute
+            keyring = Keyring(settings.keys_file, page=settings.page, page_requests_per_minute=page_rate)
+        self._api = Door(api)
+        self._page: Door | None = None
+        self._app = guard(settings, self._api, keyring, *observers)
+        if settings.page:
+            self._page = Door(_build_page_app(settings, keyring.page_key if keyring else None))
+            self._app = Fork(self._app, _with_border(settings, self._page))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Turn new requests away, and come back when all are answered; then pages are disconnected."""
+        await self._api.close()
+        if self._page:
+            self._page.clear()
 
 
 def guard(
-    settings: Settings, api: ASGIApp, keyring: Keyring | None, *, send_request_id: bool = False
+    settings: Settings,
+    api: ASGIApp,
+    keyring: Keyring | None,
+    *observers: Observe,
+    send_request_id: bool = False,
 ) -> ASGIApp:
     """The API behind keys, limits and, outermost, so that a browser can read refusals too, CORS."""
     app = Access(api, keyring) if keyring else api
     app = _with_border(settings, app, send_request_id=send_request_id)
+    app = Watch(app, write_line, *observers)
     if not settings.allowed_origins:
         return app
     return CORSMiddleware(

@@ -20,6 +20,7 @@ from services.catalog import Catalog
 from services.engine_host import Outcome
 from services.front import guard
 from services.settings import Settings
+from services.watch import Observe
 from tests.tiny_models import tiny_llama_tokenizer
 
 SQUARE = (
@@ -63,7 +64,9 @@ class FakeEngine:
 
 
 @contextmanager
-def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator[TestClient]:
+def service(
+    base_model: Path, engine: FakeEngine, *observers: Observe, **changes: object
+) -> Iterator[TestClient]:
     """A client of the API alone, with settings that differ from the defaults by `changes`."""
     settings = Settings.model_validate({"base_model": str(base_model), "page": False} | changes)
     spec = resolve(settings.base_model)
@@ -72,5 +75,5 @@ def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator
         captioner = Captioner(catalog, tiny_llama_tokenizer(), engine.generate)
         api = build_api(settings, captioner, rasterizer, engine.ready)
         keyring = Keyring(settings.keys_file, page=True) if settings.keys_file else None
-        app = guard(settings, api, keyring, send_request_id=True)
+        app = guard(settings, api, keyring, *observers, send_request_id=True)
         yield TestClient(app, raise_server_exceptions=False)

@@ -135,6 +135,15 @@ def test_the_page_and_its_files_load(client: httpx.Client) -> None:
     assert client.get("/docs").is_success
 
 
+def test_the_page_lets_no_other_site_in(client: httpx.Client) -> None:
+    """Gradio's own rule would let any in as soon as the service is not reached as localhost."""
+    elsewhere = {"Host": "captions.example", "Origin": "https://evil.example"}
+    for path in ("/", "/config", "/gradio_api/info"):
+        answer = client.get(path, headers=elsewhere)
+        assert answer.status_code == 200, path
+        assert "access-control-allow-origin" not in answer.headers, path
+
+
 def test_a_submitted_job_finds_the_project(live_service: LiveService) -> None:
     ray = str(Path(sys.executable).parent / "ray")
     script = "import sys, captioning, evaluation, training, ray; print('found', sys.prefix); ray.init()"

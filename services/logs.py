@@ -72,6 +72,7 @@ def following(folder: Path, out: TextIO, form: Format) -> Iterator[None]:
             for line in follower.new_lines():
                 out.write(f"{form(line)}\n")
             out.flush()
+        follower.close()
 
     thread = threading.Thread(target=follow, name="log-lines", daemon=True)
     thread.start()
@@ -90,25 +91,26 @@ class _Follower:
 
     def new_lines(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self._folder.glob("replica_*.log")):
+            file = self._files.get(path)
             with suppress(OSError):  # it has just been renamed
-                if path not in self._files or not _same(path, self._files[path]):
-                    yield from self._read(path)  # the rest of the one that was renamed
-                    self._files[path] = path.open(encoding="utf-8", errors="replace")
-                yield from self._read(path)
+                if file and not _same(path, file):
+                    yield from self._read(path, file)  # the rest of what was renamed
+                    file.close()
+                    file = None
+                file = self._files[path] = file or path.open(encoding="utf-8", errors="replace")
+                yield from self._read(path, file)
 
-    def _read(self, path: Path) -> Iterator[dict[str, Any]]:
-        if path not in self._files:
-            return
-        *lines, self._unfinished[path] = (self._unfinished.get(path, "") + self._files[path].read()).split(
-            "\n"
-        )
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _read(self, path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
+        *lines, self._unfinished[path] = (self._unfinished.get(path, "") + file.read()).split("\n")
         for line in lines:
-            try:
+            with suppress(ValueError):
                 fields = json.loads(line)
-            except ValueError:
-                continue
-            if _concerns_us(fields):
-                yield fields
+                if _concerns_us(fields):
+                    yield fields
 
 
 def _same(path: Path, file: TextIO) -> bool:

@@ -65,7 +65,7 @@ class RequestMetrics:
         self._seconds = Histogram(
             "svg_request_seconds", "From the first byte read to the last sent.", _SECONDS, ("endpoint",)
         )
-        self._drawings = Counter("svg_drawings", "Drawings that came in.")
+        self._drawings = _from_zero(Counter("svg_drawings", "Drawings that came in."))
         self._refused = Counter("svg_drawings_refused", "Drawings that were refused.", ("code",))
         self._removed = Counter("svg_sanitized", "What the sanitizer took out of drawings.", ("kind",))
 
@@ -87,7 +87,9 @@ class EngineMetrics:
 
     def __init__(self) -> None:
         self._gauges = {name: Gauge(f"svg_engine_{name}", text) for name, text in _GAUGES.items()}
-        self._counters = {name: Counter(f"svg_engine_{name}", text) for name, text in _COUNTERS.items()}
+        self._counters = {
+            name: _from_zero(Counter(f"svg_engine_{name}", text)) for name, text in _COUNTERS.items()
+        }
         self._queue = Histogram("svg_engine_queue_seconds", "Waits for a place in the batch.", _SECONDS)
         self._first_token = Histogram(
             "svg_engine_first_token_seconds", "From the request to its first token.", _SECONDS
@@ -118,3 +120,9 @@ class EngineMetrics:
                 time.sleep(every_s)
 
         threading.Thread(target=run, name="engine-metrics", daemon=True).start()
+
+
+def _from_zero(counter: Counter) -> Counter:
+    """Shows it before it first counts; Ray's `inc` would not take a 0."""
+    counter._record(0)
+    return counter

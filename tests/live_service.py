@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 START_TIMEOUT_S = 300
@@ -30,8 +32,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class LiveService:
     url: str
     jobs_url: str
+    metrics_url: str
     base_model: Path
     adapters_dir: Path
+    log: Path
+
+    def metrics(self) -> dict[str, float]:
+        """Each metric's sum over all labels, as the last scrape has it."""
+        sums: dict[str, float] = {}
+        for line in httpx.get(self.metrics_url, timeout=30, trust_env=False).text.splitlines():
+            if not line.startswith("#"):
+                name, value = re.split(r"[ {]", line)[0], line.split()[-1]
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +58,8 @@ def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServi
     with _start(base_model, adapters_dir, log) as process:
         try:
             ready = json.loads(_first_line(process, log))
-            yield LiveService(ready["url"], ready["jobs_url"], base_model, adapters_dir)
+            urls = ready["url"], ready["jobs_url"], ready["metrics_url"]
+            yield LiveService(*urls, base_model, adapters_dir, log)
         finally:
             process.send_signal(signal.SIGTERM)
             status = process.wait(STOP_TIMEOUT_S)
@@ -67,6 +81,7 @@ def _start(base_model: Path, adapters_dir: Path, log: Path) -> subprocess.Popen[
     }
     arguments = [str(part) for option in options.items() for part in option]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment["RAY_metrics_report_interval_ms"] = "500"
     with log.open("w") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "services", "--json", *arguments],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,24 @@ def test_other_sites_may_not_call_unless_they_are_named(
         assert refusal.status_code == 413
         assert refusal.headers["access-control-allow-origin"] == named
         assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_the_documents_commands_make_keys_that_open_what_they_say(
+    base_model: Path, engine: FakeEngine, keys_file: Path
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/security.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\.venv/bin/python -m services (key .*)$", text, re.M)
+    secrets = {
+        words[1]: run(*words[:-1], str(keys_file)).stdout.strip() for words in map(str.split, commands)
+    }
+    assert [key.requests_per_minute for key in read_keys(keys_file)] == [120, None]
+    with service(base_model, engine, keys_file=keys_file) as client:
+        assert caption(client, secrets["website"]).status_code == 200
+        admin_path = min(ADMIN_PATHS)
+        assert f"`{admin_path}`" in text
+        statuses = {
+            name: client.post(admin_path, headers={"Authorization": f"Bearer {secret}"}).status_code
+            for name, secret in secrets.items()
+        }
+    assert statuses["website"] == 403
+    assert statuses["operator"] not in {401, 403}

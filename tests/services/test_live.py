@@ -144,6 +144,16 @@ def test_the_page_lets_no_other_site_in(client: httpx.Client) -> None:
         assert "access-control-allow-origin" not in answer.headers, path
 
 
+def test_rays_dashboard_listens_on_loopback_only(live_service: LiveService) -> None:
+    """It runs code for whoever reaches it."""
+    port = int(live_service.jobs_url.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = [
+        row[1].partition(":")[0] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"
+    ]
+    assert listening == ["0100007F"]
+
+
 def test_a_submitted_job_finds_the_project(live_service: LiveService) -> None:
     ray = str(Path(sys.executable).parent / "ray")
     script = "import sys, captioning, evaluation, training, ray; print('found', sys.prefix); ray.init()"

@@ -27,7 +27,7 @@ REPLICA_LOGGING = LoggingConfig(
 # What Ray adds to a line about itself.
 _UNTOLD = frozenset(
     "actor_class actor_id actor_name application component_name filename job_id lineno name node_id process "
-    "replica route task_function_name task_id task_name timestamp_ns worker_id".split()
+    "replica route task_func_name task_id task_name timestamp_ns worker_id".split()
 )
 _LOOK_EVERY_S = 0.2
 

@@ -36,6 +36,7 @@ class LiveService:
     base_model: Path
     adapters_dir: Path
     log: Path
+    pid: int
 
     def metrics(self) -> dict[str, float]:
         """Each metric's sum over all labels, as the last scrape has it."""
@@ -59,7 +60,7 @@ def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServi
         try:
             ready = json.loads(_first_line(process, log))
             urls = ready["url"], ready["jobs_url"], ready["metrics_url"]
-            yield LiveService(*urls, base_model, adapters_dir, log)
+            yield LiveService(*urls, base_model, adapters_dir, log, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             status = process.wait(STOP_TIMEOUT_S)

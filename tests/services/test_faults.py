@@ -12,12 +12,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from benchmarks.support.clients import CAPTIONED, Answers, ask
+from benchmarks.support.replicas import replicas_of
 from tests.live_service import LiveService
 from tests.rendering import hostile
 from tests.rendering.processes import alive, eventually
@@ -55,29 +55,11 @@ def load(url: str, captions: dict[str, str], *, clients: int = 8) -> Iterator[Fu
             over.set()
 
 
-def replicas(service: LiveService, deployment: str) -> set[int]:
-    """Process ids of a deployment's replicas."""
-    return {
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit()
-        and f"svg-captions#{deployment}#" in _read(entry / "cmdline")
-        and str(service.adapters_dir.parent) in _read(entry / "environ")
-    }
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
-
-
 def test_a_killed_engine_loses_no_request(
     live_service: LiveService, captions: dict[str, str], client: httpx.Client
 ) -> None:
     with load(live_service.url, captions) as answers:
-        [engine] = replicas(live_service, "Engine")
+        [engine] = replicas_of(live_service.pid, "Engine")
         os.kill(engine, signal.SIGKILL)
         assert eventually(lambda: not alive(engine))
         assert eventually(lambda: client.get("/readyz").is_success, 120)

@@ -170,7 +170,7 @@ def add_key(path: Path, name: str, *, admin: bool = False, requests_per_minute: 
         ConfigError: the name is taken or no name, or the file cannot be used.
     """
     secret = f"svg_{secrets.token_urlsafe(32)}"
-    entry = {"name": name, "sha256": hash_of(secret)}
+    entry: dict[str, object] = {"name": name, "sha256": hash_of(secret)}
     entry |= {"admin": True} if admin else {}
     entry |= {"requests_per_minute": requests_per_minute} if requests_per_minute else {}
     before = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -140,9 +140,11 @@ class Ingress:
 
 def build_app(args: Settings) -> Application:
     """The whole service. A config file's `args` become the settings, checked before anything starts."""
+    surge = args.engine_gpus == 0 if args.engine_surge is None else args.engine_surge
     engine = serve.deployment(
         name="Engine",
         num_replicas=args.engine_replicas,
+        max_surge_percent=100 if surge else 0,
         max_ongoing_requests=_MANY,
         max_constructor_retry_count=2,
         graceful_shutdown_timeout_s=args.deadline_s + _GRACE_S,
@@ -152,6 +154,7 @@ def build_app(args: Settings) -> Application:
     ingress = serve.deployment(
         name=INGRESS,
         num_replicas=args.ingress_replicas,
+        max_surge_percent=100,
         max_ongoing_requests=_MANY,
         max_constructor_retry_count=2,
         graceful_shutdown_timeout_s=args.deadline_s + _GRACE_S,

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 
 from captioning.engine import Engine, Generation, GenerationRequest, Ticket
@@ -55,7 +56,8 @@ class EngineHost:
     async def _submit(self, request: GenerationRequest) -> Ticket:
         if request.adapter is None:
             return self._start(request)
-        submitted = self._loader.submit(self._load_and_submit, request, request.adapter)
+        here = copy_context().run  # so that the log has the id of the request there, too
+        submitted = self._loader.submit(here, self._load_and_submit, request, request.adapter)
         try:
             return await asyncio.wrap_future(submitted)
         except asyncio.CancelledError:

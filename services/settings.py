@@ -60,6 +60,7 @@ class Settings(BaseModel):
     engine_replicas: Count = 1
     engine_cpus: Booking = 1.0
     engine_gpus: Booking = 0.0
+    engine_surge: bool | None = None  # an update starts new engines beside the old; None: if they need no GPU
 
     @field_validator("adapters_dir", "keys_file")
     @classmethod

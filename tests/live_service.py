@@ -12,15 +12,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-START_TIMEOUT_S = 300
-STOP_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 120
+LAST = {"svg": '<svg viewBox="0 0 9 9"><circle r="3"/></svg>', "n": 8, "max_tokens": 256, "temperature": 1.0}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,7 +52,7 @@ class LiveService:
 
 @pytest.fixture(scope="session")
 def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """Started once; its end is part of the test: SIGTERM must give status 0."""
+    """Started once; its end is part of the test: SIGTERM waits for the last answer and gives status 0."""
     from tests.tiny_models import make_tiny_llama  # here, so that tests of rendering do not import torch
 
     folder = tmp_path_factory.mktemp("service")
@@ -60,11 +62,22 @@ def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServi
         try:
             ready = json.loads(_first_line(process, log))
             urls = ready["url"], ready["jobs_url"], ready["metrics_url"]
-            yield LiveService(*urls, base_model, adapters_dir, log, process.pid)
+            service = LiveService(*urls, base_model, adapters_dir, log, process.pid)
+            yield service
+            with ThreadPoolExecutor(1) as pool:
+                last = pool.submit(_ask_for_long, service)
+                while not (last.done() or service.metrics().get("ray_svg_engine_rows")):
+                    time.sleep(0.1)
+                process.send_signal(signal.SIGTERM)
         finally:
             process.send_signal(signal.SIGTERM)
             status = process.wait(STOP_TIMEOUT_S)
+    assert last.result().status_code == 200, last.result().text
     assert status == 0, log.read_text()
+
+
+def _ask_for_long(service: LiveService) -> httpx.Response:
+    return httpx.post(f"{service.url}/v1/captions", json=LAST, timeout=STOP_TIMEOUT_S, trust_env=False)
 
 
 def free_port() -> int:

@@ -29,3 +29,19 @@ def test_engine_and_ingress_scale_apart() -> None:
     assert (ingress.name, ingress.num_replicas) == ("Ingress", 1)
     assert (engine.name, engine.num_replicas) == ("Engine", 3)
     assert engine.ray_actor_options["num_gpus"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "surge_percent"),
+    [({}, 100), ({"engine_gpus": 1}, 0), ({"engine_gpus": 1, "engine_surge": True}, 100)],
+)
+def test_an_update_takes_no_replica_away_where_there_is_room_for_both(
+    fields: dict[str, Any], surge_percent: int
+) -> None:
+    settings = Settings(**fields)
+    ingress: Any = build_app(settings)._bound_deployment
+    engine = ingress.init_args[1]._bound_deployment
+    assert ingress._deployment_config.max_surge_percent == 100
+    assert engine._deployment_config.max_surge_percent == surge_percent
+    for deployment in (ingress, engine):
+        assert deployment._deployment_config.graceful_shutdown_timeout_s > settings.deadline_s

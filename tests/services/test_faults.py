@@ -59,6 +59,7 @@ def test_a_killed_engine_loses_no_request(
     live_service: LiveService, captions: dict[str, str], client: httpx.Client
 ) -> None:
     with load(live_service.url, captions) as answers:
+        assert eventually(lambda: live_service.metrics()["ray_svg_engine_rows"] > 0, 60)
         [engine] = replicas_of(live_service.pid, "Engine")
         os.kill(engine, signal.SIGKILL)
         assert eventually(lambda: not alive(engine))

@@ -39,6 +39,24 @@ def test_every_metric_of_the_dashboard_is_exported(live_service: LiveService) ->
 
 
 @pytest.mark.ray
+def test_the_engine_logs_under_the_requests_id(live_service: LiveService) -> None:
+    make_adapter(live_service.base_model, live_service.adapters_dir / "logged", "logged", seed=6)
+    with httpx.Client(base_url=live_service.url, timeout=60, trust_env=False) as client:
+        client.headers["X-Request-ID"] = "followed"
+        assert client.post("/v1/captions", json={"svg": CIRCLE, "model": "logged"}).is_success
+
+    def lines() -> list[str]:
+        found = [json.loads(line) for line in live_service.log.read_text().splitlines() if line[:1] == "{"]
+        return [line["message"] for line in found if line.get("request_id") == "followed"]
+
+    assert eventually(lambda: len(lines()) >= 2, 30)
+    assert [line.partition(" from ")[0] for line in lines()] == [
+        "loaded adapter logged",
+        "POST /v1/captions 200",
+    ]
+
+
+@pytest.mark.ray
 def test_requests_are_counted_once(live_service: LiveService) -> None:
     def count() -> float:
         return live_service.metrics().get("ray_svg_drawings_refused_total", 0.0)

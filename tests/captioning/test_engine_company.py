@@ -319,8 +319,10 @@ def test_the_adapter_that_was_not_used_for_longest_makes_room(
     endless._shelf._max_bytes = endless.load_now.adapter_bytes
     endless.generate([replace(long(endless, "a"), max_new_tokens=1)])
     ticket = endless.submit(long(endless, "b"))
+    loads = endless.load_now.adapter_loads
     endless.load_adapter(make_adapter(llama, tmp_path / "e", "e", **ADAPTERS["b"]))
     assert list(endless.adapters) == ["d", "a", "b", "e"]
+    assert (endless.load_now.adapter_loads, endless.load_now.adapter_evictions) == (loads + 1, 1)
     endless._shelf._max_bytes = 1
     with pytest.raises(AdapterError, match="the budget is 1 and adapters in use hold"):
         endless.load_adapter(folders["tiny-llama"]["c"])
@@ -348,7 +350,9 @@ def test_what_the_cache_cannot_hold_is_refused(llama: Path, folders: dict[str, d
 def test_a_closed_engine_answers_no_more(endless: Engine) -> None:
     tickets = [endless.submit(long(endless)) for _ in range(6)]
     until(lambda: endless.load_now.rows == 4)
+    assert not endless.closed
     endless.close()
+    assert endless.closed
     for ticket in tickets:
         with pytest.raises(EngineClosed):
             ticket.result(1)

@@ -14,6 +14,7 @@ import math
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,14 +49,15 @@ _KEYS = TypeAdapter(Annotated[list[Key], Field(min_length=1)])
 class Bucket:
     """A token bucket: holds a minute's worth, and fills as steadily as it may be emptied."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._capacity = per_minute
         self._tokens = float(per_minute)
-        self._filled = time.monotonic()
+        self._filled = clock()
 
     def take(self) -> float:
         """0 if there was a token; otherwise the seconds until there will be one."""
-        now = time.monotonic()
+        now = self._clock()
         per_second = self._capacity / 60
         self._tokens = min(self._capacity, self._tokens + (now - self._filled) * per_second)
         self._filled = now

@@ -60,7 +60,7 @@ class RequestMetrics:
         self._requests = Counter(
             "svg_requests",
             "Requests to the API by what became of them: ok, or the type of the error.",
-            ("endpoint", "outcome", "model"),
+            ("endpoint", "outcome", "model"),  # type: ignore[arg-type] # Ray means tuple[str, ...]
         )
         self._seconds = Histogram(
             "svg_request_seconds", "From the first byte read to the last sent.", _SECONDS, ("endpoint",)

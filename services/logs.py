@@ -49,7 +49,10 @@ def as_json(line: dict[str, Any]) -> str:
 
 
 def as_text(line: dict[str, Any]) -> str:
-    """For people: the time of day, what happened, and the details that are worth a glance."""
+    """For people: the time of day, what happened, and the details that are worth a glance.
+
+    A client chooses the id of its request: no letter of it commands the terminal.
+    """
     clock = line["asctime"].partition(" ")[2].partition(",")[0]
     details = [str(line[key]) for key in ("outcome", "model", "key") if line.get(key)]
     details += [f"{line['ms']:g} ms"] if "ms" in line else []
@@ -57,7 +60,8 @@ def as_text(line: dict[str, Any]) -> str:
         details.append(f"[{line['request_id'][:8]}]")
     level = "" if line["levelname"] == "INFO" else f"{line['levelname']} "
     trace = f"\n{line['exc_text']}" if line.get("exc_text") else ""
-    return f"{clock} {level}{line['message']}  {' '.join(details)}".rstrip() + trace
+    text = f"{clock} {level}{line['message']}  {' '.join(details)}".rstrip()
+    return "".join(letter if letter.isprintable() else "?" for letter in text) + trace
 
 
 @contextmanager

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
 from benchmarks.support.clients import CAPTIONED, Answers, ask
 from benchmarks.support.replicas import replicas_of
+from services.app import APP_NAME
 from tests.live_service import LiveService
 from tests.rendering import hostile
 from tests.rendering.processes import alive, eventually
@@ -69,6 +71,41 @@ def test_a_killed_engine_loses_no_request(
     assert found.outcomes[CAPTIONED]
     assert not found.wrong
     assert "asking again" in live_service.log.read_text()
+
+
+@pytest.mark.slow
+def test_an_update_fails_no_request(live_service: LiveService, captions: dict[str, str]) -> None:
+    old = {name: replicas_of(live_service.pid, name) for name in ("Ingress", "Engine")}
+    with load(live_service.url, captions) as answers:
+        update(live_service, max_pending=63)
+        assert eventually(lambda: all(replaced(live_service, name, old[name]) for name in old), 500)
+    assert set(answers.result().outcomes) == {CAPTIONED}
+    assert not answers.result().wrong
+
+
+def update(service: LiveService, **changes: int) -> None:
+    """What `serve deploy` does, with settings that differ by `changes`."""
+    port = int(service.url.rpartition(":")[2])
+    folders = {"base_model": str(service.base_model), "adapters_dir": str(service.adapters_dir)}
+    application = {
+        "name": APP_NAME,
+        "import_path": "services.app:build_app",
+        "route_prefix": "/",
+        "args": {"port": port, **folders, **changes},
+    }
+    answer = httpx.put(
+        f"{service.jobs_url}/api/serve/applications/",
+        json={"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]},
+        headers={"Authorization": f"Bearer {(Path.home() / '.ray/auth_token').read_text().strip()}"},
+        timeout=300,
+        trust_env=False,
+    )
+    assert answer.is_success, answer.text
+
+
+def replaced(service: LiveService, deployment: str, old: set[int]) -> bool:
+    now = replicas_of(service.pid, deployment)
+    return len(now) == len(old) and now.isdisjoint(old)
 
 
 def test_what_is_too_much_is_refused_and_the_rest_is_right(

@@ -40,6 +40,10 @@ def test_text_is_for_people() -> None:
     assert "ERROR generation failed" in as_text(ERROR)
 
 
+def test_an_id_cannot_command_the_terminal() -> None:
+    assert "\x1b" not in as_text(REQUEST | {"request_id": "\x1b[2Jabc"})
+
+
 def follow(folder: Path, *steps: Any) -> list[str]:
     out = io.StringIO()
     with following(folder, out, lambda line: str(line["message"])):

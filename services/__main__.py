@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
+import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -40,6 +41,12 @@ def main() -> None:
 
 @app.command()
 def serve(
+    other: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="Any other field of services.settings.Settings: max_batch_size=32"
+        ),
+    ] = None,
     *,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
@@ -76,7 +83,7 @@ def serve(
 
     Starts a small Ray on this machine, or joins the cluster that RAY_ADDRESS names.
     """
-    settings = _settings(
+    options: dict[str, Any] = dict(
         host=host,
         port=port,
         base_model=base_model,
@@ -89,6 +96,7 @@ def serve(
         engine_gpus=1 if device.startswith("cuda") else 0,
         page=page,
     )
+    settings = _settings(**options | _overrides(other or []))
     _check_port(settings.host, settings.port)
     _check_base_model(settings.base_model)
     prepare_environment()
@@ -143,6 +151,13 @@ def _settings(**fields: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _overrides(words: list[str]) -> dict[str, Any]:
+    pairs = [word.partition("=") for word in words]
+    if wrong := next((key for key, equals, _ in pairs if not equals), None):
+        raise typer.BadParameter(f"'{wrong}' is not KEY=VALUE")
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 def _check_base_model(name: str) -> None:

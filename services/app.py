@@ -8,7 +8,8 @@ is imported in the replicas: a driver that only deploys stays light.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -24,7 +25,7 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from captioning.engine import GenerationRequest
     from services.catalog import Catalog
-    from services.engine_host import Outcome
+    from services.engine_host import News, Outcome
 
 APP_NAME = "svg-captions"
 _READY_TIMEOUT_S = 2.0
@@ -52,8 +53,16 @@ class EngineReplica:
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         return await self._host.generate(requests)
 
+    async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
+        async with aclosing(self._host.stream(requests)) as stream:
+            async for news in stream:
+                yield news
+
     async def ready(self) -> bool:
         return True
+
+
+_GONE = (RayActorError, BackPressureError, DeploymentUnavailableError)
 
 
 class RemoteEngine:
@@ -65,17 +74,25 @@ class RemoteEngine:
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         try:
             outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
-        except (RayActorError, BackPressureError, DeploymentUnavailableError) as error:
-            raise errors.overloaded(
-                "The engine is restarting. Try again in a moment.", "engine_unavailable"
-            ) from error
+        except _GONE as error:
+            raise _restarting() from error
         return outcomes
+
+    async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
+        replies = self._handle.options(stream=True).stream.remote(list(requests))
+        try:
+            async for news in replies:
+                yield news
+        except _GONE as error:
+            raise _restarting() from error
+        finally:
+            replies.cancel()
 
     async def ready(self) -> bool:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 return bool(await self._handle.ready.remote())
-        except (TimeoutError, RayActorError, RayTaskError, BackPressureError, DeploymentUnavailableError):
+        except (TimeoutError, RayTaskError, *_GONE):
             return False
 
 
@@ -96,7 +113,7 @@ class Ingress:
         settings, catalog = self._settings, _catalog(self._settings)
         rasterizer = Rasterizer(workers=settings.render_workers, timeout_s=settings.render_timeout_s)
         captioner = Captioner(
-            catalog, load_tokenizer(catalog.spec), self._engine.generate, keep_words=settings.keep_words
+            catalog, load_tokenizer(catalog.spec), self._engine, keep_words=settings.keep_words
         )
         return build_front(settings, build_api(settings, captioner, rasterizer, self._engine.ready))
 
@@ -120,6 +137,10 @@ def build_app(args: Settings) -> Application:
         ray_actor_options={"num_cpus": args.ingress_cpus},
     )(serve.ingress()(Ingress))
     return ingress.bind(args, engine.bind(args))
+
+
+def _restarting() -> errors.ApiError:
+    return errors.overloaded("The engine is restarting. Try again in a moment.", "engine_unavailable")
 
 
 def _catalog(settings: Settings) -> "Catalog":

@@ -76,7 +76,7 @@ async def _from_form(
                 param="file",
             )
         uploads = [await _upload(part, index) for index, part in enumerate(parts)]
-        fields: Mapping[str, Any] = {name: value for name, value in form.items() if name != "file"}
+        fields: Mapping[str, Any] = {name: _one(form.getlist(name)) for name in form if name != "file"}
     try:
         return options.model_validate(fields), uploads
     except ValidationError as error:
@@ -87,6 +87,11 @@ async def _upload(part: UploadFile | str, index: int) -> Upload:
     if isinstance(part, str):
         return Upload(f"file-{index + 1}", as_bytes(part), "file")
     return Upload(part.filename or f"file-{index + 1}", await part.read(), "file")
+
+
+def _one(values: list[Any]) -> Any:
+    """A field that was sent several times is a list."""
+    return values if len(values) > 1 else values[0]
 
 
 def _invalid(error: ValidationError, model: type[BaseModel]) -> ApiError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from services.api import build_api
 from services.border import Border
 from services.captions import Captioner
 from services.catalog import Catalog
-from services.engine_host import Outcome
+from services.engine_host import End, News, Outcome, Piece
+from services.errors import overloaded
 from services.settings import Settings
 from tests.tiny_models import tiny_llama_tokenizer
 
@@ -41,6 +42,8 @@ class FakeEngine:
         self.delay_s = 0.0
         self.is_ready = True
         self.has_a_bug = False
+        self.breaks_off = False  # goes away in the middle of a stream
+        self.streams = 0  # that are listened to
         self.requests: list[GenerationRequest] = []
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
@@ -49,6 +52,21 @@ class FakeEngine:
         if self.has_a_bug:
             raise ZeroDivisionError("secret detail")
         return [self._answer(request) for request in requests]
+
+    async def stream(self, requests: Sequence[GenerationRequest]) -> AsyncGenerator[News, None]:
+        """Word by word, all texts of a request at once."""
+        self.streams += 1
+        try:
+            yield []
+            for place, outcome in enumerate(await self.generate(requests)):
+                texts = [text.text.split(" ") for text in outcome] if isinstance(outcome, list) else []
+                yield [Piece(place, index, f"{first} ") for index, (first, _) in enumerate(texts)]
+                if self.breaks_off:
+                    raise overloaded("The engine is restarting.", "engine_unavailable")
+                yield [Piece(place, index, last) for index, (_, last) in enumerate(texts)]
+                yield [End(place, outcome)]
+        finally:
+            self.streams -= 1
 
     async def ready(self) -> bool:
         return self.is_ready
@@ -68,7 +86,7 @@ def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator
     spec = resolve(settings.base_model)
     catalog = Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
     with Rasterizer() as rasterizer:
-        captioner = Captioner(catalog, tiny_llama_tokenizer(), engine.generate)
+        captioner = Captioner(catalog, tiny_llama_tokenizer(), engine)
         app = Border(
             build_api(settings, captioner, rasterizer, engine.ready),
             max_body_bytes=settings.max_upload_bytes,

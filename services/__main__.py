@@ -83,19 +83,19 @@ def serve(
 
     Starts a small Ray on this machine, or joins the cluster that RAY_ADDRESS names.
     """
-    options: dict[str, Any] = dict(
-        host=host,
-        port=port,
-        base_model=base_model,
-        adapters_dir=adapters_dir,
-        default_model=default_model,
-        device=device,
-        quantization=quantization,
-        keep_words=keep_words,
-        engine_replicas=replicas,
-        engine_gpus=1 if device.startswith("cuda") else 0,
-        page=page,
-    )
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "base_model": base_model,
+        "adapters_dir": adapters_dir,
+        "default_model": default_model,
+        "device": device,
+        "quantization": quantization,
+        "keep_words": keep_words,
+        "engine_replicas": replicas,
+        "engine_gpus": 1 if device.startswith("cuda") else 0,
+        "page": page,
+    }
     settings = _settings(**options | _overrides(other or []))
     _check_port(settings.host, settings.port)
     _check_base_model(settings.base_model)

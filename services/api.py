@@ -12,11 +12,11 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from rendering import Rasterizer, SvgCaptionError, load
-from services import errors, reference, streams
+from services import chat, errors, reference, streams
 from services.answers import answer, request_body, responses
+from services.asking import resolve, sampling_of
 from services.captions import Batch, Captioner, Sampling
 from services.catalog import created_s
-from services.errors import ApiError
 from services.schemas import (
     BatchResponse,
     CaptionBody,
@@ -82,13 +82,15 @@ def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, 
         `done`, whose data is the plain answer; or one named `error`.
         """
         options, uploads = await read(request, CaptionBody, CaptionOptions, max_files=settings.max_files)
-        sampling = _sampling(options, settings)
-        model = await _resolve(captioner, options.model)
+        sampling = sampling_of(options, settings)
+        model = await resolve(captioner.catalog, options.model)
         request_id = request.state.request_id
         if options.stream:
             events = _caption_events(captioner, uploads, model, sampling, request_id)
             return await streams.respond(request, events, stack, deadline_s=settings.deadline_s)
         return answer(await captioner.caption(uploads, model, sampling), model, uploads, request_id)
+
+    chat.add_route(api, settings, captioner, admitted)
 
     @api.get("/v1/models", summary="The base model and its adapters", responses=responses(None, 503))
     async def list_models() -> ModelList:
@@ -156,35 +158,6 @@ async def _caption_events(
                 yield streams.event(
                     CaptionDelta(file=piece.request, index=piece.index, text=piece.text), "delta"
                 )
-
-
-def _sampling(options: CaptionOptions, settings: Settings) -> Sampling:
-    """The request's wishes within the service's limits.
-
-    Raises:
-        ApiError: a wish that cannot be met.
-    """
-    max_tokens = settings.max_tokens if options.max_tokens is None else options.max_tokens
-    if max_tokens > settings.max_tokens_limit:
-        raise _invalid("max_tokens", f"max_tokens is {max_tokens}, the limit is {settings.max_tokens_limit}.")
-    if options.n > settings.max_captions:
-        raise _invalid("n", f"n is {options.n}, the limit is {settings.max_captions}.")
-    if options.n > 1 and options.temperature == 0:
-        raise _invalid(
-            "n", f"At temperature 0 all {options.n} captions would be the same. Raise temperature."
-        )
-    return Sampling(options.n, max_tokens, options.temperature, options.seed, tuple(options.stop))
-
-
-def _invalid(param: str, message: str) -> ApiError:
-    return ApiError(422, "invalid_request", message, param=param)
-
-
-async def _resolve(captioner: Captioner, name: str | None) -> str:
-    try:
-        return await asyncio.to_thread(captioner.catalog.resolve, name)
-    except SvgCaptionError as error:
-        raise errors.from_domain(error, "model") from None
 
 
 def _draw(rasterizer: Rasterizer, upload: Upload, size_px: int) -> bytes:

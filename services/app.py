@@ -10,7 +10,7 @@ is imported in the replicas: a driver that only deploys stays light.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
@@ -79,7 +79,7 @@ class RemoteEngine:
         return outcomes
 
     async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
-        replies = self._handle.options(stream=True).stream.remote(list(requests))
+        replies: Any = self._handle.options(stream=True).stream.remote(list(requests))
         try:
             async for news in replies:
                 yield news

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
@@ -101,7 +101,7 @@ class Captioner:
                 async for news in stream:
                     outcomes |= {end.request: end.outcome for end in news if isinstance(end, End)}
                     pieces = [
-                        piece._replace(request=places[piece.request])
+                        replace(piece, request=places[piece.request])
                         for piece in news
                         if isinstance(piece, Piece)
                     ]

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from captioning.engine import Engine, Generation, GenerationRequest, Ticket
 from captioning.errors import ModelNotFound
@@ -25,7 +25,8 @@ Outcome = list[Generation] | SvgCaptionError
 _PAUSE_S = 0.05  # between news: a message for each token would cost more than writing it
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True)
+class Piece:
     """What has been added to a text."""
 
     request: int  # its place among those that were asked together
@@ -33,7 +34,8 @@ class Piece(NamedTuple):
     text: str
 
 
-class End(NamedTuple):
+@dataclass(frozen=True)
+class End:
     """A request has ended."""
 
     request: int

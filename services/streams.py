@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -16,6 +16,9 @@ from services.errors import ApiError
 from services.schemas import ErrorBody, ErrorInfo
 
 log = logging.getLogger(__name__)
+
+Admitted = Callable[[], AsyncIterator[AsyncExitStack]]
+"""A dependency of routes that counts their requests, and closes what is on the stack after the last byte."""
 
 Events = AsyncGenerator[bytes, None]
 

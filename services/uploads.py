@@ -37,26 +37,42 @@ async def read(
     Raises:
         ApiError: unreadable body, unknown or bad field, no drawing, too many of them.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
         return _from_json(await request.body(), json_body, options)
     if kind == "multipart/form-data":
         return await _from_form(request, options, max_files)
-    raise ApiError(
-        415,
-        "unsupported_media_type",
-        f"Content-Type is {kind or 'missing'}. Send multipart/form-data with a part named 'file', "
-        "or application/json with a key 'svg'.",
+    raise _unsupported(
+        kind, "Send multipart/form-data with a part named 'file', or application/json with a key 'svg'."
     )
+
+
+async def read_json(request: Request, model: type[Options]) -> Options:
+    """The body, for a route that takes nothing but JSON; `read` has the errors."""
+    if (kind := _media_type(request)) != "application/json":
+        raise _unsupported(kind, "Send application/json.")
+    return _parsed(await request.body(), model)
+
+
+def _parsed(body: bytes, model: type[Options]) -> Options:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error, model) from None
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported(kind: str, advice: str) -> ApiError:
+    return ApiError(415, "unsupported_media_type", f"Content-Type is {kind or 'missing'}. {advice}")
 
 
 def _from_json(
     body: bytes, json_body: type[BaseModel], options: type[Options]
 ) -> tuple[Options, list[Upload]]:
-    try:
-        fields = json_body.model_validate_json(body).model_dump()
-    except ValidationError as error:
-        raise _invalid(error, json_body) from None
+    fields = _parsed(body, json_body).model_dump()
     svg = fields.pop("svg")
     return options(**fields), [Upload("svg", as_bytes(svg), "svg")]
 

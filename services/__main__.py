@@ -41,12 +41,6 @@ def main() -> None:
 
 @app.command()
 def serve(
-    other: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE", help="Any other field of services.settings.Settings: max_batch_size=32"
-        ),
-    ] = None,
     *,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
@@ -77,6 +71,14 @@ def serve(
             help="Ray's dashboard and job server, on loopback.", show_default="8265, or the next free"
         ),
     ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other field of services.settings.Settings, such as max_batch_size=32; may be repeated.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="When it answers, print one JSON object.")] = False,
 ) -> None:
     """Serve captions over HTTP, with a web page at /. Ctrl-C stops everything that was started.
@@ -96,7 +98,7 @@ def serve(
         "engine_gpus": 1 if device.startswith("cuda") else 0,
         "page": page,
     }
-    settings = _settings(**options | _overrides(other or []))
+    settings = _settings(**options | _overrides(others or []))
     _check_port(settings.host, settings.port)
     _check_base_model(settings.base_model)
     prepare_environment()

@@ -113,10 +113,12 @@ def new_id(kind: str) -> str:
     return f"{kind}-{uuid.uuid4().hex}"
 
 
-def responses(success: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
+def responses(success: Any, *statuses: int, streams: bool = False) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI shall say of the answers of a route."""
     described: dict[int | str, dict[str, Any]] = {status: {"model": ErrorBody} for status in statuses}
-    return described | ({200: {"model": success}} if success else {})
+    if success:
+        described[200] = {"model": success} | ({"content": {"text/event-stream": {}}} if streams else {})
+    return described
 
 
 def request_body(

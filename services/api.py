@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, contextmanager
+from typing import Protocol
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from rendering import Rasterizer, SvgCaptionError, load
-from services import chat, errors, reference, streams
+from services import administration, chat, errors, reference, streams
+from services.administration import AdapterEngine
 from services.answers import answer, request_body, responses
 from services.asking import resolve, sampling_of
 from services.captions import Batch, Captioner, Sampling
@@ -29,9 +31,14 @@ from services.schemas import (
     RenderOptions,
 )
 from services.settings import Settings
+from services.svg_urls import SvgUrls
 from services.uploads import Upload, read
 
-Ready = Callable[[], Awaitable[bool]]
+
+class Engine(AdapterEngine, Protocol):
+    """The engine beside what the captioner asks of it."""
+
+    async def ready(self) -> bool: ...
 
 
 class Gate:
@@ -52,11 +59,20 @@ class Gate:
             self._inside -= 1
 
 
-def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, ready: Ready) -> FastAPI:
-    """The API over a captioner, wherever its engine runs; `ready` says whether that engine answers."""
+def build_api(
+    settings: Settings,
+    captioner: Captioner,
+    rasterizer: Rasterizer,
+    engine: Engine,
+    urls: SvgUrls | None = None,
+) -> FastAPI:
+    """The API over a captioner, wherever its engine runs."""
     api = FastAPI(title="SVG captions", version="1", docs_url=None, redoc_url=None, summary=reference.SUMMARY)
     api.add_exception_handler(HTTPException, errors.handle_http_exception)
     api.add_exception_handler(Exception, errors.pass_on)
+    urls = urls or SvgUrls(
+        settings.svg_url_hosts, max_bytes=settings.max_upload_bytes, timeout_s=settings.svg_url_timeout_s
+    )
     gate = Gate(settings.max_pending)
     drawing_threads = ThreadPoolExecutor(settings.render_workers, thread_name_prefix="render")
 
@@ -70,7 +86,9 @@ def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, 
         "/v1/captions",
         summary="Caption one drawing or several",
         response_model=None,
-        responses=responses(CaptionResponse | BatchResponse, 400, 404, 409, 413, 415, 422, 503, 504),
+        responses=responses(
+            CaptionResponse | BatchResponse, 400, 404, 409, 413, 415, 422, 503, 504, streams=True
+        ),
         openapi_extra=request_body(CaptionBody, CaptionOptions, several=True),
     )
     async def create_captions(
@@ -81,7 +99,9 @@ def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, 
         A stream has events named `delta`, each with what was added to one caption, and at last one named
         `done`, whose data is the plain answer; or one named `error`.
         """
-        options, uploads = await read(request, CaptionBody, CaptionOptions, max_files=settings.max_files)
+        options, uploads = await read(
+            request, CaptionBody, CaptionOptions, urls, max_files=settings.max_files
+        )
         sampling = sampling_of(options, settings)
         model = await resolve(captioner.catalog, options.model)
         request_id = request.state.request_id
@@ -90,7 +110,7 @@ def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, 
             return await streams.respond(request, events, stack, deadline_s=settings.deadline_s)
         return answer(await captioner.caption(uploads, model, sampling), model, uploads, request_id)
 
-    chat.add_route(api, settings, captioner, admitted)
+    chat.add_route(api, settings, captioner, urls, admitted)
 
     @api.get("/v1/models", summary="The base model and its adapters", responses=responses(None, 503))
     async def list_models() -> ModelList:
@@ -121,10 +141,12 @@ def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, 
     )
     async def render(request: Request) -> Response:
         """Drawn from the sanitized copy by the same renderer that training and evaluation use."""
-        options, uploads = await read(request, RenderBody, RenderOptions, max_files=1)
+        options, uploads = await read(request, RenderBody, RenderOptions, urls, max_files=1)
         loop = asyncio.get_running_loop()
         png = await loop.run_in_executor(drawing_threads, _draw, rasterizer, uploads[0], options.size_px)
         return Response(png, media_type="image/png")
+
+    administration.add_routes(api, settings, captioner.catalog, engine)
 
     @api.get("/healthz", summary="Is this process alive?")
     async def healthz() -> dict[str, str]:
@@ -134,7 +156,7 @@ def build_api(settings: Settings, captioner: Captioner, rasterizer: Rasterizer, 
     @api.get("/readyz", summary="Does the engine answer?", responses=responses(None, 503))
     async def readyz() -> dict[str, str]:
         """The base model is loaded and takes requests."""
-        if not await ready():
+        if not await engine.ready():
             raise errors.overloaded("The engine does not answer yet.", "not_ready")
         return {"status": "ready", "model": captioner.catalog.default}
 

@@ -10,6 +10,7 @@ is imported in the replicas: a driver that only deploys stays light.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -19,6 +20,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from rendering.errors import SvgCaptionError
 from services import errors
 from services.settings import Settings
 
@@ -58,6 +60,12 @@ class EngineReplica:
             async for news in stream:
                 yield news
 
+    async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        return await self._host.load(name, folder)
+
+    async def unload(self, name: str) -> None:
+        await self._host.unload(name)
+
     async def ready(self) -> bool:
         return True
 
@@ -88,6 +96,22 @@ class RemoteEngine:
         finally:
             replies.cancel()
 
+    async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        """On all replicas; the first problem that one of them has."""
+        return next((problem for problem in await self._all("load", name, folder) if problem), None)
+
+    async def unload(self, name: str) -> None:
+        await self._all("unload", name)
+
+    async def _all(self, method: str, *arguments: object) -> list[Any]:
+        try:
+            answers: list[Any] = await self._handle.broadcast(method, *arguments).results_async()
+        except _GONE as error:
+            raise _restarting() from error
+        if not answers:
+            raise _restarting()
+        return answers
+
     async def ready(self) -> bool:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
@@ -115,7 +139,7 @@ class Ingress:
         captioner = Captioner(
             catalog, load_tokenizer(catalog.spec), self._engine, keep_words=settings.keep_words
         )
-        return build_front(settings, build_api(settings, captioner, rasterizer, self._engine.ready))
+        return build_front(settings, build_api(settings, captioner, rasterizer, self._engine))
 
 
 def build_app(args: Settings) -> Application:

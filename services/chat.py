@@ -33,6 +33,7 @@ from services.errors import ApiError
 from services.schemas import CaptionOptions
 from services.settings import Settings
 from services.streams import Admitted
+from services.svg_urls import SvgUrls
 from services.uploads import Upload, read_json
 
 _SVG_TYPE = "image/svg+xml"
@@ -51,12 +52,14 @@ _WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
 """Options that would change the answer and that we do not have, with the values that change nothing."""
 
 
-def add_route(api: FastAPI, settings: Settings, captioner: Captioner, admitted: Admitted) -> None:
+def add_route(
+    api: FastAPI, settings: Settings, captioner: Captioner, urls: SvgUrls, admitted: Admitted
+) -> None:
     @api.post(
         "/v1/chat/completions",
         summary="Caption one drawing, as OpenAI's chat",
         response_model=None,
-        responses=responses(ChatCompletion, 400, 404, 409, 413, 415, 422, 503, 504),
+        responses=responses(ChatCompletion, 400, 404, 409, 413, 415, 422, 503, 504, streams=True),
         openapi_extra=json_body(ChatBody),
     )
     async def create_chat_completion(
@@ -67,7 +70,7 @@ def add_route(api: FastAPI, settings: Settings, captioner: Captioner, admitted: 
         The drawing is SVG code, fenced or not, or an `image_url` with a data URI of type image/svg+xml.
         """
         body = await read_json(request, ChatBody)
-        options, upload = options_of(body), drawing_of(body)
+        options, upload = options_of(body), await drawing_of(body, urls)
         sampling = sampling_of(options, settings)
         model = await resolve(captioner.catalog, options.model)
         if options.stream:
@@ -97,14 +100,14 @@ def options_of(body: ChatBody) -> CaptionOptions:
     )
 
 
-def drawing_of(body: ChatBody) -> Upload:
-    """The one drawing of the last user message: SVG code, fenced or not, or a data URI as an image.
+async def drawing_of(body: ChatBody, urls: SvgUrls) -> Upload:
+    """The one drawing of the last user message: SVG code, fenced or not, or an image_url.
 
     Raises:
         ApiError: there is none, or several, or what is there is no SVG.
     """
     parts = next((message.content for message in reversed(body.messages) if message.role == "user"), [])
-    found = [svg for part in parts for svg in _drawings(part)]
+    found = [svg for part in parts for svg in await _drawings(part, urls)]
     if len(found) != 1:
         raise _refused(
             f"The last user message has {len(found)} drawings, it must have one: SVG code, "
@@ -174,11 +177,13 @@ def _usage(result: Captioned) -> ChatUsage:
     return ChatUsage(**tokens.model_dump(), total_tokens=tokens.prompt_tokens + tokens.completion_tokens)
 
 
-def _drawings(part: ContentPart) -> list[bytes]:
+async def _drawings(part: ContentPart, urls: SvgUrls) -> list[bytes]:
     if part.type == "text":
         return [as_bytes(svg) for svg in _svgs(part.text)]
     if part.type == "image_url" and part.image_url:
-        return [_from_data_uri(part.image_url.url)]
+        url = part.image_url.url
+        is_address = url[:8].lower().startswith(("http://", "https://"))
+        return [await urls.read(url, "messages") if is_address else _from_data_uri(url)]
     raise _refused(f"A part of type '{part.type}' cannot be read: send text or image_url.")
 
 

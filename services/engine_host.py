@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from captioning.engine import Engine, Generation, GenerationRequest, Ticket
 from captioning.errors import ModelNotFound
@@ -52,7 +53,9 @@ class EngineHost:
     def __init__(self, engine: Engine, catalog: Catalog) -> None:
         self._engine = engine
         self._catalog = catalog
-        self._stamps: dict[str, Stamp] = {}  # loaded adapters, as they were when they were loaded
+        self._stamps: dict[
+            str, tuple[Path, Stamp]
+        ] = {}  # loaded adapters, as they were when they were loaded
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
@@ -83,6 +86,20 @@ class EngineHost:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
+    async def load(self, adapter_id: str, folder: Path) -> SvgCaptionError | None:
+        """Load an adapter before it is asked for; what stands in the way is a value, too."""
+        try:
+            await asyncio.wrap_future(self._loader.submit(self._load, adapter_id, folder))
+        except SvgCaptionError as error:
+            return error
+        except OSError as error:
+            return _unreadable(adapter_id, error)
+        return None
+
+    async def unload(self, adapter_id: str) -> None:
+        """Free an adapter's memory; what is being written with it goes on."""
+        await asyncio.wrap_future(self._loader.submit(self._unload, adapter_id))
+
     async def _follow(
         self, place: int, request: GenerationRequest, tell: Callable[[Piece | End | None], None]
     ) -> None:
@@ -109,13 +126,20 @@ class EngineHost:
             raise
 
     def _load_and_submit(self, request: GenerationRequest, adapter_id: str, stream: bool) -> Ticket:
-        folder = self._catalog.folder(adapter_id)
-        now = stamp(folder)
+        self._load(adapter_id, self._catalog.folder(adapter_id))
+        return self._engine.submit(request, stream=stream)
+
+    def _load(self, adapter_id: str, folder: Path) -> None:
+        now = folder, stamp(folder)
         if self._stamps.get(adapter_id) != now or adapter_id not in self._engine.adapters:
-            self._engine.load_adapter(folder)  # takes the place of an older one of the same id
+            self._engine.load_adapter(folder, adapter_id)  # takes the place of an older one of the same id
             self._stamps[adapter_id] = now
             log.info("loaded adapter %s from %s", adapter_id, folder)
-        return self._engine.submit(request, stream=stream)
+
+    def _unload(self, adapter_id: str) -> None:
+        if self._stamps.pop(adapter_id, None) and adapter_id in self._engine.adapters:
+            self._engine.unload_adapter(adapter_id)
+            log.info("unloaded adapter %s", adapter_id)
 
 
 async def _outcome(request: GenerationRequest, texts: Awaitable[list[Generation]]) -> Outcome:
@@ -123,11 +147,16 @@ async def _outcome(request: GenerationRequest, texts: Awaitable[list[Generation]
         return await texts
     except SvgCaptionError as error:
         return error
-    except OSError as error:  # the folder is being replaced or deleted at this moment
-        return ModelNotFound(f"Adapter '{request.adapter}' cannot be read: {error}")
+    except OSError as error:
+        return _unreadable(request.adapter, error)
     except Exception as error:
         log.exception("generation failed")
         return SvgCaptionError(f"generation failed: {type(error).__name__}")
+
+
+def _unreadable(adapter_id: str | None, error: OSError) -> ModelNotFound:
+    """Its folder is being replaced or deleted at this moment."""
+    return ModelNotFound(f"Adapter '{adapter_id}' cannot be read: {error}")
 
 
 def _joined(arrived: Iterable[Piece | End | None]) -> News:

@@ -34,10 +34,20 @@ class CaptionOptions(BaseModel):
     stream: bool = Field(False, description="Answer with server-sent events while the text is written.")
 
 
-class CaptionBody(CaptionOptions):
-    """The JSON form of a caption request."""
+class DrawingBody(BaseModel):
+    """One drawing in a JSON body: as text, or where it lies."""
 
-    svg: str = Field(min_length=1, description="The text of one SVG file.")
+    svg: str | None = Field(None, min_length=1, description="The text of one SVG file.")
+    svg_url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="In its place, the address of one; only of hosts that the service's settings name.",
+    )
+
+
+class CaptionBody(CaptionOptions, DrawingBody):
+    """The JSON form of a caption request."""
 
 
 class RenderOptions(BaseModel):
@@ -48,10 +58,8 @@ class RenderOptions(BaseModel):
     size_px: int = Field(512, ge=16, le=1024, description="Side of the square picture, in pixels.")
 
 
-class RenderBody(RenderOptions):
+class RenderBody(RenderOptions, DrawingBody):
     """The JSON form of a render request."""
-
-    svg: str = Field(min_length=1, description="The text of one SVG file.")
 
 
 class CaptionText(BaseModel):

@@ -16,6 +16,8 @@ from starlette.requests import Request
 
 from captioning.pipeline import as_bytes
 from services.errors import ApiError
+from services.schemas import DrawingBody
+from services.svg_urls import SvgUrls
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -26,11 +28,11 @@ class Upload:
 
     name: str
     data: bytes
-    param: str  # the field of the request that held it: "svg" or "file"
+    param: str  # the field of the request that held it: "svg", "svg_url", "file" or "messages"
 
 
 async def read(
-    request: Request, json_body: type[BaseModel], options: type[Options], *, max_files: int
+    request: Request, json_body: type[DrawingBody], options: type[Options], urls: SvgUrls, *, max_files: int
 ) -> tuple[Options, list[Upload]]:
     """The options and the drawings of a request.
 
@@ -39,7 +41,7 @@ async def read(
     """
     kind = _media_type(request)
     if kind == "application/json":
-        return _from_json(await request.body(), json_body, options)
+        return await _from_json(await request.body(), json_body, options, urls)
     if kind == "multipart/form-data":
         return await _from_form(request, options, max_files)
     raise _unsupported(
@@ -69,12 +71,20 @@ def _unsupported(kind: str, advice: str) -> ApiError:
     return ApiError(415, "unsupported_media_type", f"Content-Type is {kind or 'missing'}. {advice}")
 
 
-def _from_json(
-    body: bytes, json_body: type[BaseModel], options: type[Options]
+async def _from_json(
+    body: bytes, json_body: type[DrawingBody], options: type[Options], urls: SvgUrls
 ) -> tuple[Options, list[Upload]]:
-    fields = _parsed(body, json_body).model_dump()
-    svg = fields.pop("svg")
-    return options(**fields), [Upload("svg", as_bytes(svg), "svg")]
+    parsed = _parsed(body, json_body)
+    fields = parsed.model_dump(exclude={"svg", "svg_url"})
+    return options(**fields), [await _drawing(parsed, urls)]
+
+
+async def _drawing(body: DrawingBody, urls: SvgUrls) -> Upload:
+    if (body.svg is None) == (body.svg_url is None):
+        raise ApiError(422, "invalid_request", "Send either svg or svg_url.", param="svg")
+    if body.svg is not None:
+        return Upload("svg", as_bytes(body.svg), "svg")
+    return Upload("svg", await urls.read(str(body.svg_url), "svg_url"), "svg_url")
 
 
 async def _from_form(

@@ -19,6 +19,7 @@ import pytest
 
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 60
+SETTINGS = ("dtype=float32", "max_tokens_limit=800", "runtime_adapters=true")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,6 +67,8 @@ def _start(base_model: Path, adapters_dir: Path, log: Path) -> subprocess.Popen[
         "--adapters-dir": adapters_dir,
     }
     arguments = [str(part) for option in options.items() for part in option]
+    for setting in SETTINGS:
+        arguments += ["--set", setting]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     with log.open("w") as file:
         return subprocess.Popen(

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from captioning.base_models import resolve, weight_fingerprint
 from captioning.engine import Generation, GenerationRequest
 from captioning.errors import AdapterError
-from rendering import Rasterizer
+from rendering import Rasterizer, SvgCaptionError
 from services.api import build_api
 from services.border import Border
 from services.captions import Captioner
@@ -20,6 +20,7 @@ from services.catalog import Catalog
 from services.engine_host import End, News, Outcome, Piece
 from services.errors import overloaded
 from services.settings import Settings
+from services.svg_urls import SvgUrls
 from tests.tiny_models import tiny_llama_tokenizer
 
 SQUARE = (
@@ -44,6 +45,7 @@ class FakeEngine:
         self.has_a_bug = False
         self.breaks_off = False  # goes away in the middle of a stream
         self.streams = 0  # that are listened to
+        self.adapters: dict[str, Path] = {}
         self.requests: list[GenerationRequest] = []
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
@@ -68,6 +70,13 @@ class FakeEngine:
         finally:
             self.streams -= 1
 
+    async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        self.adapters[name] = folder
+        return AdapterError("adapter 'broken' does not fit.") if name == "broken" else None
+
+    async def unload(self, name: str) -> None:
+        self.adapters.pop(name, None)
+
     async def ready(self) -> bool:
         return self.is_ready
 
@@ -80,7 +89,9 @@ class FakeEngine:
 
 
 @contextmanager
-def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator[TestClient]:
+def service(
+    base_model: Path, engine: FakeEngine, *, urls: SvgUrls | None = None, **changes: object
+) -> Iterator[TestClient]:
     """A client of the API alone, with settings that differ from the defaults by `changes`."""
     settings = Settings.model_validate({"base_model": str(base_model), "page": False} | changes)
     spec = resolve(settings.base_model)
@@ -88,7 +99,7 @@ def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator
     with Rasterizer() as rasterizer:
         captioner = Captioner(catalog, tiny_llama_tokenizer(), engine)
         app = Border(
-            build_api(settings, captioner, rasterizer, engine.ready),
+            build_api(settings, captioner, rasterizer, engine, urls),
             max_body_bytes=settings.max_upload_bytes,
             deadline_s=settings.deadline_s,
             send_request_id=True,

@@ -127,6 +127,8 @@ def test_a_bad_drawing_is_refused_in_words(
         ({"stop": [""]}, "stop.0"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"svg": 5}, "svg"),
+        ({"svg": None}, "svg"),
+        ({"svg_url": "https://example.org/a.svg"}, "svg"),
         ({"svg": ""}, "svg"),
         ({"max_token": 3}, "max_token"),
     ],
@@ -219,7 +221,16 @@ def test_health_and_readiness_differ(client: TestClient, engine: FakeEngine) -> 
 
 def test_openapi_and_its_page_name_every_route(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/captions", "/v1/models", "/v1/render", "/healthz", "/readyz"}
+    assert set(document["paths"]) == {
+        "/v1/captions",
+        "/v1/chat/completions",
+        "/v1/models",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/v1/render",
+        "/healthz",
+        "/readyz",
+    }
     body = document["paths"]["/v1/captions"]["post"]["requestBody"]["content"]
     assert {"svg", "model", "n", "max_tokens"} <= set(body["application/json"]["schema"]["properties"])
     assert "file" in body["multipart/form-data"]["schema"]["properties"]

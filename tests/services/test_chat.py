@@ -119,7 +119,7 @@ def test_chunks_make_the_answer(chat: openai.OpenAI) -> None:
         ([*image(BASE64_URI), *image(BASE64_URI)], {}, "invalid_request", "messages"),
         (image("data:image/png;base64,AAAA"), {}, "invalid_request", "messages"),
         (image("data:image/svg+xml;base64,A"), {}, "invalid_request", "messages"),
-        (image("https://example.org/a.svg"), {}, "invalid_request", "messages"),
+        (image("https://example.org/a.svg"), {}, "svg_url_refused", "messages"),
         ([{"type": "input_audio"}], {}, "invalid_request", "messages"),
         (
             [{"type": "image_url", "image_url": {}}],

@@ -168,16 +168,19 @@ class Engine:
         """Of the base model's weights; an adapter must carry the same."""
         return weight_fingerprint(self.spec)
 
-    def load_adapter(self, folder: str | Path) -> Manifest:
+    def load_adapter(self, folder: str | Path, adapter_id: str | None = None) -> Manifest:
         """Load an adapter, taking the place of one with the same id and, for memory, of unused ones.
 
-        What is being written goes on, with the adapter it began with.
+        What is being written goes on, with the adapter it began with. `adapter_id` is the name to ask for it
+        by, if not its own.
 
         Raises:
             AdapterError: the folder is broken, the adapter does not fit this base model, or there is no
                 memory for it beside those in use.
         """
         manifest = read_manifest(folder)
+        if adapter_id is not None:
+            manifest = manifest.model_copy(update={"adapter_id": adapter_id})
         if manifest.adapter_id == self.spec.id:
             raise AdapterError(
                 f"'{folder}': the adapter has the id of its base model, '{self.spec.id}'. Rename it."

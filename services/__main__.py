@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -88,6 +89,14 @@ def serve(
     log_format: Annotated[
         LogFormat, typer.Option(help="Of the log, on standard error: plain on a terminal, else JSON.")
     ] = "auto",
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other field of services.settings.Settings, such as max_batch_size=32; may be repeated.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="When it answers, print one JSON object.")] = False,
 ) -> None:
     """Serve captions over HTTP, with a web page at /. Ctrl-C stops everything that was started.
@@ -96,21 +105,22 @@ def serve(
     """
     if context.invoked_subcommand:
         return
-    settings = _settings(
-        host=host,
-        port=port,
-        base_model=base_model,
-        adapters_dir=adapters_dir,
-        default_model=default_model,
-        device=device,
-        quantization=quantization,
-        keep_words=keep_words,
-        engine_replicas=replicas,
-        engine_gpus=1 if device.startswith("cuda") else 0,
-        page=page,
-        keys_file=keys_file,
-        allowed_origins=tuple(allow_origin or ()),
-    )
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "base_model": base_model,
+        "adapters_dir": adapters_dir,
+        "default_model": default_model,
+        "device": device,
+        "quantization": quantization,
+        "keep_words": keep_words,
+        "engine_replicas": replicas,
+        "engine_gpus": 1 if device.startswith("cuda") else 0,
+        "page": page,
+        "keys_file": keys_file,
+        "allowed_origins": tuple(allow_origin or ()),
+    }
+    settings = _settings(**options | _overrides(others or []))
     if settings.keys_file:
         read_keys(settings.keys_file)
     _check_port(settings.host, settings.port)
@@ -207,6 +217,13 @@ def _settings(**fields: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _overrides(words: list[str]) -> dict[str, Any]:
+    pairs = [word.partition("=") for word in words]
+    if wrong := next((key for key, equals, _ in pairs if not equals), None):
+        raise typer.BadParameter(f"'{wrong}' is not KEY=VALUE")
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 def _check_base_model(name: str) -> None:

@@ -24,9 +24,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from captioning.errors import ConfigError
+from services.administration import ADMIN_PATHS
 from services.errors import ApiError
 
-ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 PAGE = "page"  # the name of the page's own key
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,10 @@ is imported in the replicas: a driver that only deploys stays light.
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
@@ -20,6 +22,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from captioning.errors import EngineClosed
+from rendering.errors import SvgCaptionError
 from services import errors
 from services.logs import REPLICA_LOGGING, join_ray_serve
 from services.settings import Settings
@@ -27,7 +30,7 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from captioning.engine import GenerationRequest
     from services.catalog import Catalog
-    from services.engine_host import Outcome
+    from services.engine_host import News, Outcome
     from services.front import Front
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,17 @@ class EngineReplica:
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         return await self._host.generate(requests)
 
+    async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
+        async with aclosing(self._host.stream(requests)) as stream:
+            async for news in stream:
+                yield news
+
+    async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        return await self._host.load(name, folder)
+
+    async def unload(self, name: str) -> None:
+        await self._host.unload(name)
+
     async def ready(self) -> bool:
         return True
 
@@ -71,6 +85,10 @@ class EngineReplica:
         """Ray Serve asks now and then, and replaces a replica that raises."""
         if self._engine.closed:
             raise EngineClosed("the engine broke down; its log has the reason")
+
+
+_GONE = (RayActorError, BackPressureError, DeploymentUnavailableError)
+_ASKING_AGAIN = "an engine replica was lost; asking again"
 
 
 class RemoteEngine:
@@ -87,22 +105,60 @@ class RemoteEngine:
             try:
                 return await self._generate(requests)
             except RayActorError:
-                log.warning("an engine replica was lost; asking again")
+                log.warning(_ASKING_AGAIN)
                 return await self._generate(requests)
-        except (RayActorError, BackPressureError, DeploymentUnavailableError) as error:
-            raise errors.overloaded(
-                "The engine is restarting. Try again in a moment.", "engine_unavailable"
-            ) from error
+        except _GONE as error:
+            raise _restarting() from error
 
     async def _generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
         return outcomes
 
+    async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
+        told = False
+        try:
+            try:
+                async for news in self._stream(requests):
+                    told = told or bool(news)
+                    yield news
+            except RayActorError:
+                if told:  # a second answer would begin anew
+                    raise
+                log.warning(_ASKING_AGAIN)
+                async for news in self._stream(requests):
+                    yield news
+        except _GONE as error:
+            raise _restarting() from error
+
+    async def _stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
+        replies: Any = self._handle.options(stream=True).stream.remote(list(requests))
+        try:
+            async for news in replies:
+                yield news
+        finally:
+            replies.cancel()
+
+    async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        """On all replicas; the first problem that one of them has."""
+        return next((problem for problem in await self._all("load", name, folder) if problem), None)
+
+    async def unload(self, name: str) -> None:
+        await self._all("unload", name)
+
+    async def _all(self, method: str, *arguments: object) -> list[Any]:
+        try:
+            answers: list[Any] = await self._handle.broadcast(method, *arguments).results_async()
+        except _GONE as error:
+            raise _restarting() from error
+        if not answers:
+            raise _restarting()
+        return answers
+
     async def ready(self) -> bool:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 return bool(await self._handle.ready.remote())
-        except (TimeoutError, RayActorError, RayTaskError, BackPressureError, DeploymentUnavailableError):
+        except (TimeoutError, RayTaskError, *_GONE):
             return False
 
 
@@ -131,9 +187,9 @@ class Ingress:
         settings, catalog = self._settings, _catalog(self._settings)
         rasterizer = Rasterizer(workers=settings.render_workers, timeout_s=settings.render_timeout_s)
         captioner = Captioner(
-            catalog, load_tokenizer(catalog.spec), self._engine.generate, keep_words=settings.keep_words
+            catalog, load_tokenizer(catalog.spec), self._engine, keep_words=settings.keep_words
         )
-        api = build_api(settings, captioner, rasterizer, self._engine.ready)
+        api = build_api(settings, captioner, rasterizer, self._engine)
         self._front = Front(settings, api, RequestMetrics())
         return self._front
 
@@ -162,6 +218,10 @@ def build_app(args: Settings) -> Application:
         ray_actor_options={"num_cpus": args.ingress_cpus},
     )(serve.ingress()(Ingress))
     return ingress.bind(args, engine.bind(args))
+
+
+def _restarting() -> errors.ApiError:
+    return errors.overloaded("The engine is restarting. Try again in a moment.", "engine_unavailable")
 
 
 def _catalog(settings: Settings) -> "Catalog":

@@ -60,6 +60,15 @@ def too_large(limit: int) -> ApiError:
     )
 
 
+def late(deadline_s: float) -> ApiError:
+    return ApiError(504, "deadline_exceeded", f"No answer within {deadline_s:g} s. Try again later.")
+
+
+def broken() -> ApiError:
+    """Nobody expected it; the traceback is for the log alone."""
+    return ApiError(500, "internal_error", "The service failed to answer. The log has the request id.")
+
+
 def from_domain(error: SvgCaptionError, param: str | None = None) -> ApiError:
     """What one of our own errors means over HTTP."""
     return ApiError(_status(error), error.code, str(error), param=_param(error) or param)

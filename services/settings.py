@@ -22,6 +22,8 @@ class Settings(BaseModel):
     # What is served
     base_model: str = "embedded"  # a name of the base-model table, a Hugging Face id or a local folder
     adapters_dir: Path = Path("adapters")  # seen from every node; read at each request, so never a restart
+    runtime_adapters: bool = False  # whether anyone may load and unload adapters over HTTP, without a key
+    adapter_sources: tuple[str, ...] = ()  # addresses to load them from: hf://owner/, s3://bucket/folder/
     default_model: str | None = None  # adapter that answers a request which names none; None: the base model
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Quantization | None = None
@@ -47,6 +49,8 @@ class Settings(BaseModel):
     max_captions: Count = 8  # the largest n
     deadline_s: Seconds = 60.0  # from the first byte read to the answer
     render_timeout_s: Seconds = 5.0
+    svg_url_hosts: tuple[str, ...] = ()  # drawings are fetched from: example.org, *.example.org; none: never
+    svg_url_timeout_s: Seconds = 5.0
 
     # Load
     max_pending: Count = 64  # requests inside, per ingress replica; beyond it 503 at once

@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 STOP_TIMEOUT_S = 120
+SETTINGS = ("dtype=float32", "max_tokens_limit=800", "runtime_adapters=true")
 LAST = {"svg": '<svg viewBox="0 0 9 9"><circle r="3"/></svg>', "n": 8, "max_tokens": 256, "temperature": 1.0}
 
 
@@ -94,6 +95,8 @@ def _start(base_model: Path, adapters_dir: Path, log: Path) -> subprocess.Popen[
         "--adapters-dir": adapters_dir,
     }
     arguments = [str(part) for option in options.items() for part in option]
+    for setting in SETTINGS:
+        arguments += ["--set", setting]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment["RAY_metrics_report_interval_ms"] = "500"
     with log.open("w") as file:

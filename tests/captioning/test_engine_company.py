@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from captioning.base_models import load_model, load_tokenizer, resolve
 from captioning.engine import Engine, GenerationRequest, Ticket
 from captioning.errors import (
     AdapterError,
@@ -28,7 +26,7 @@ from captioning.errors import (
     PromptTooLong,
 )
 from captioning.prompt import clean_caption, prompt_ids
-from tests.captioning.helpers import make_adapter
+from tests.captioning.helpers import make_adapter, plain_texts
 
 ADAPTERS: dict[str, dict[str, Any]] = {
     "a": {"r": 4, "modules": ["q_proj", "v_proj"]},
@@ -78,32 +76,6 @@ def requests_of(engine: Engine) -> list[GenerationRequest]:
         for number, prompt in enumerate(prompts)
         for adapter in (None, *ADAPTERS)
     ]
-
-
-def plain_texts(base: Path, folders: dict[str, Path], requests: list[GenerationRequest]) -> list[str]:
-    """What transformers and peft write, one request at a time."""
-    tokenizer: Any = load_tokenizer(resolve(str(base)))
-    model: Any = load_model(resolve(str(base)), dtype=torch.float32)
-    adapted: Any = None
-    for name, folder in folders.items():
-        if adapted is None:
-            adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
-        else:
-            adapted.load_adapter(str(folder), adapter_name=name)
-
-    def written(request: GenerationRequest) -> str:
-        ids = torch.tensor([request.prompt_ids])
-        options = {"max_new_tokens": request.max_new_tokens, "do_sample": False}
-        mask = torch.ones_like(ids)
-        if request.adapter is None:
-            with adapted.disable_adapter():
-                output = adapted.generate(input_ids=ids, attention_mask=mask, **options)
-        else:
-            adapted.set_adapter(request.adapter)
-            output = adapted.generate(input_ids=ids, attention_mask=mask, **options)
-        return clean_caption(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
-
-    return [written(request) for request in requests]
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma"])

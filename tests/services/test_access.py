@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 
 from captioning.errors import ConfigError
 from services import access
-from services.access import ADMIN_PATHS, Keyring, add_key, hash_of, read_keys
+from services.access import Keyring, add_key, hash_of, read_keys
+from services.administration import ADMIN_PATHS
 from services.page_client import PageClient
 from tests.services.helpers import SQUARE, FakeEngine, service
 from tests.services.test_command import run
@@ -34,7 +35,7 @@ def key(keys_file: Path) -> str:
 
 @pytest.fixture
 def guarded(base_model: Path, engine: FakeEngine, keys_file: Path, key: str) -> Iterator[TestClient]:
-    with service(base_model, engine, keys_file=keys_file) as client:
+    with service(base_model, engine, keys_file=keys_file, runtime_adapters=True) as client:
         yield client
 
 
@@ -250,7 +251,7 @@ def test_the_documents_commands_make_keys_that_open_what_they_say(
         words[1]: run(*words[:-1], str(keys_file)).stdout.strip() for words in map(str.split, commands)
     }
     assert [key.requests_per_minute for key in read_keys(keys_file)] == [120, None]
-    with service(base_model, engine, keys_file=keys_file) as client:
+    with service(base_model, engine, keys_file=keys_file, runtime_adapters=True) as client:
         assert caption(client, secrets["website"]).status_code == 200
         admin_path = min(ADMIN_PATHS)
         assert f"`{admin_path}`" in text

@@ -19,7 +19,7 @@ def caption(client: TestClient, svg: str = SQUARE, **options: Any) -> Any:
     return client.post("/v1/captions", json={"svg": svg} | options)
 
 
-def upload(client: TestClient, *svgs: str | bytes, **fields: str) -> Any:
+def upload(client: TestClient, *svgs: str | bytes, **fields: Any) -> Any:
     files = [("file", (f"{number}.svg", svg)) for number, svg in enumerate(svgs)]
     return client.post("/v1/captions", files=files, data=fields)
 
@@ -63,11 +63,14 @@ def test_text_keeps_its_meaning_whatever_encoding_it_declares(client: TestClient
 
 
 def test_options_reach_the_engine_from_json_and_form_alike(client: TestClient, engine: FakeEngine) -> None:
-    options: dict[str, Any] = {"n": 2, "max_tokens": 9, "temperature": 0.5, "seed": 7}
+    options: dict[str, Any] = {"n": 2, "max_tokens": 9, "temperature": 0.5, "seed": 7, "stop": ["a", " b"]}
     assert len(caption(client, **options).json()["captions"]) == 2
-    upload(client, SQUARE, **{name: str(value) for name, value in options.items()})
-    asked = [(r.n, r.max_new_tokens, r.temperature, r.seed) for r in engine.requests]
-    assert asked == [(2, 9, 0.5, 7)] * 2
+    upload(
+        client, SQUARE, **{name: value if name == "stop" else str(value) for name, value in options.items()}
+    )
+    caption(client, **options | {"stop": "a"})
+    asked = [(r.n, r.max_new_tokens, r.temperature, r.seed, r.stop) for r in engine.requests]
+    assert asked == [(2, 9, 0.5, 7, ("a", " b"))] * 2 + [(2, 9, 0.5, 7, ("a",))]
 
 
 def test_several_files_keep_their_order_and_their_own_fate(client: TestClient) -> None:
@@ -121,8 +124,11 @@ def test_a_bad_drawing_is_refused_in_words(
         ({"max_tokens": 100_000}, "max_tokens"),
         ({"temperature": 3}, "temperature"),
         ({"temperature": "warm"}, "temperature"),
-        ({"stream": True}, "stream"),
+        ({"stop": [""]}, "stop.0"),
+        ({"stop": ["a"] * 5}, "stop"),
         ({"svg": 5}, "svg"),
+        ({"svg": None}, "svg"),
+        ({"svg_url": "https://example.org/a.svg"}, "svg"),
         ({"svg": ""}, "svg"),
         ({"max_token": 3}, "max_token"),
     ],
@@ -215,7 +221,16 @@ def test_health_and_readiness_differ(client: TestClient, engine: FakeEngine) -> 
 
 def test_openapi_and_its_page_name_every_route(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/captions", "/v1/models", "/v1/render", "/healthz", "/readyz"}
+    assert set(document["paths"]) == {
+        "/v1/captions",
+        "/v1/chat/completions",
+        "/v1/models",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/v1/render",
+        "/healthz",
+        "/readyz",
+    }
     body = document["paths"]["/v1/captions"]["post"]["requestBody"]["content"]
     assert {"svg", "model", "n", "max_tokens"} <= set(body["application/json"]["schema"]["properties"])
     assert "file" in body["multipart/form-data"]["schema"]["properties"]

@@ -20,7 +20,7 @@ import pytest
 from benchmarks.support.clients import CAPTIONED, Answers, ask
 from benchmarks.support.replicas import replicas_of
 from services.app import APP_NAME
-from tests.live_service import LiveService
+from tests.live_service import SETTINGS, LiveService
 from tests.rendering import hostile
 from tests.rendering.processes import alive, eventually
 
@@ -87,11 +87,12 @@ def update(service: LiveService, **changes: int) -> None:
     """What `serve deploy` does, with settings that differ by `changes`."""
     port = int(service.url.rpartition(":")[2])
     folders = {"base_model": str(service.base_model), "adapters_dir": str(service.adapters_dir)}
+    as_before = dict(setting.split("=") for setting in SETTINGS)
     application = {
         "name": APP_NAME,
         "import_path": "services.app:build_app",
         "route_prefix": "/",
-        "args": {"port": port, **folders, **changes},
+        "args": {"port": port, **folders, **as_before, **changes},
     }
     answer = httpx.put(
         f"{service.jobs_url}/api/serve/applications/",

@@ -40,7 +40,7 @@ def caption(client: httpx.Client, svg: str, model: str | None = None) -> str:
 
 
 def test_http_gives_the_engines_own_captions(client: httpx.Client, live_service: LiveService) -> None:
-    engine = Engine.load(str(live_service.base_model))
+    engine = Engine.load(str(live_service.base_model), dtype="float32")
     expected = [item.text for item in engine.caption([SQUARE, CIRCLE]) if isinstance(item, Caption)]
     files = [("file", ("a.svg", SQUARE)), ("file", ("b.svg", CIRCLE))]
     results = client.post("/v1/captions", files=files).json()["results"]

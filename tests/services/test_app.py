@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from ray.exceptions import ActorDiedError
 from ray.serve import Application
 
-from services.app import build_app
+from services.app import RemoteEngine, build_app
+from services.errors import ApiError
 from services.settings import Settings
 
 
@@ -45,3 +48,33 @@ def test_an_update_takes_no_replica_away_where_there_is_room_for_both(
     assert engine._deployment_config.max_surge_percent == surge_percent
     for deployment in (ingress, engine):
         assert deployment._deployment_config.graceful_shutdown_timeout_s > settings.deadline_s
+
+
+class LosesReplicas:
+    """A deployment handle whose first calls die with their replica."""
+
+    def __init__(self, losses: int) -> None:
+        self.losses = losses
+        self.calls = 0
+        self.generate = self
+
+    async def remote(self, requests: list[Any]) -> list[Any]:
+        self.calls += 1
+        if self.calls <= self.losses:
+            raise ActorDiedError
+        return [f"text {request}" for request in requests]
+
+
+def test_what_dies_with_a_replica_is_asked_once_more() -> None:
+    handle: Any = LosesReplicas(1)
+    requests: Any = [1, 2]
+    assert asyncio.run(RemoteEngine(handle).generate(requests)) == ["text 1", "text 2"]
+
+
+def test_what_may_have_killed_two_replicas_is_not_asked_a_third_time() -> None:
+    handle: Any = LosesReplicas(2)
+    with pytest.raises(ApiError) as refusal:
+        asyncio.run(RemoteEngine(handle).generate([]))
+    assert (refusal.value.status_code, refusal.value.kind) == (503, "engine_unavailable")
+    assert refusal.value.headers == {"Retry-After": "1"}
+    assert handle.calls == 2

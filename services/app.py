@@ -78,16 +78,21 @@ class RemoteEngine:
 
     def __init__(self, handle: DeploymentHandle[EngineReplica]) -> None:
         self._handle = handle
+        self._streaming = handle.options(stream=True)
 
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
+        reply: Any = self._handle.generate.remote(list(requests))
         try:
-            outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
+            outcomes: list[Outcome] = await reply
         except _GONE as error:
             raise _restarting() from error
+        except asyncio.CancelledError:
+            reply.cancel()
+            raise
         return outcomes
 
     async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
-        replies: Any = self._handle.options(stream=True).stream.remote(list(requests))
+        replies: Any = self._streaming.stream.remote(list(requests))
         try:
             async for news in replies:
                 yield news

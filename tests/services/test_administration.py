@@ -76,6 +76,13 @@ def test_what_was_loaded_and_unloaded_outlasts_a_restart(
     assert served(admin) == ["tiny", "alias", "icons", "logos"]
 
 
+def test_a_damaged_entry_changes_nothing(admin: TestClient, base_model: Path, folder: Path) -> None:
+    make_adapter(base_model, folder / "icons", "icons")
+    assert unload(admin, "icons").is_success
+    (folder / ".register" / "icons.json").write_text("{")
+    assert served(admin) == ["tiny", "icons"]
+
+
 def test_a_name_is_taken_once(admin: TestClient, engine: FakeEngine, base_model: Path, folder: Path) -> None:
     make_adapter(base_model, folder / "icons", "icons")
     other = make_adapter(base_model, folder / "runs" / "new", "icons")

@@ -83,7 +83,7 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
         summary="Unload an adapter",
         tags=["administration"],
         response_class=PlainTextResponse,
-        responses=responses(None, 400, 403, 404, 413, 415, 422, 503, 504),
+        responses=responses(None, 400, 403, 404, 409, 413, 415, 422, 503, 504),
         openapi_extra=json_body(UnloadAdapter),
     )
     async def unload_lora_adapter(request: Request) -> str:
@@ -140,6 +140,5 @@ def _registered(change: Callable[..., None], *arguments: object) -> None:
     try:
         change(*arguments)
     except OSError as error:
-        raise errors.overloaded(
-            f"The adapters folder cannot be written: {error.strerror}. Nothing has changed.", "read_only"
-        ) from None
+        message = f"The adapters folder cannot be written: {error.strerror}. Nothing has changed."
+        raise ApiError(409, "read_only", message) from None

@@ -99,6 +99,7 @@ class RemoteEngine:
 
     def __init__(self, handle: DeploymentHandle[EngineReplica]) -> None:
         self._handle = handle
+        self._streaming = handle.options(stream=True)
 
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         try:
@@ -111,27 +112,33 @@ class RemoteEngine:
             raise _restarting() from error
 
     async def _generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
-        outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
+        reply: Any = self._handle.generate.remote(list(requests))
+        try:
+            outcomes: list[Outcome] = await reply
+        except asyncio.CancelledError:
+            reply.cancel()
+            raise
         return outcomes
 
     async def stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
         told = False
         try:
-            try:
-                async for news in self._stream(requests):
-                    told = told or bool(news)
-                    yield news
-            except RayActorError:
-                if told:  # a second answer would begin anew
-                    raise
-                log.warning(_ASKING_AGAIN)
-                async for news in self._stream(requests):
-                    yield news
+            for last in (False, True):
+                try:
+                    async with aclosing(self._stream(requests)) as stream:
+                        async for news in stream:
+                            told = told or bool(news)
+                            yield news
+                    return
+                except RayActorError:
+                    if told or last:  # a second answer would begin anew
+                        raise
+                    log.warning(_ASKING_AGAIN)
         except _GONE as error:
             raise _restarting() from error
 
     async def _stream(self, requests: Sequence["GenerationRequest"]) -> AsyncGenerator["News", None]:
-        replies: Any = self._handle.options(stream=True).stream.remote(list(requests))
+        replies: Any = self._streaming.stream.remote(list(requests))
         try:
             async for news in replies:
                 yield news

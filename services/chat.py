@@ -107,13 +107,14 @@ async def drawing_of(body: ChatBody, urls: SvgUrls) -> Upload:
         ApiError: there is none, or several, or what is there is no SVG.
     """
     parts = next((message.content for message in reversed(body.messages) if message.role == "user"), [])
-    found = [svg for part in parts for svg in await _drawings(part, urls)]
+    found = [svg for part in parts for svg in _drawings(part)]
     if len(found) != 1:
         raise _refused(
             f"The last user message has {len(found)} drawings, it must have one: SVG code, "
             f"or an image_url with a data URI of type {_SVG_TYPE}."
         )
-    return Upload("svg", found[0], "messages")
+    [svg] = found
+    return Upload("svg", svg if isinstance(svg, bytes) else await urls.read(svg, "messages"), "messages")
 
 
 def completion(batch: Batch, model: str, upload: Upload) -> ChatCompletion:
@@ -177,13 +178,14 @@ def _usage(result: Captioned) -> ChatUsage:
     return ChatUsage(**tokens.model_dump(), total_tokens=tokens.prompt_tokens + tokens.completion_tokens)
 
 
-async def _drawings(part: ContentPart, urls: SvgUrls) -> list[bytes]:
+def _drawings(part: ContentPart) -> list[bytes | str]:
+    """What is in a part, or the address of it."""
     if part.type == "text":
         return [as_bytes(svg) for svg in _svgs(part.text)]
     if part.type == "image_url" and part.image_url:
         url = part.image_url.url
         is_address = url[:8].lower().startswith(("http://", "https://"))
-        return [await urls.read(url, "messages") if is_address else _from_data_uri(url)]
+        return [url if is_address else _from_data_uri(url)]
     raise _refused(f"A part of type '{part.type}' cannot be read: send text or image_url.")
 
 

@@ -6,8 +6,11 @@ So all replicas agree, those that start later too, and a restart changes nothing
 from __future__ import annotations
 
 import json
-import tempfile
+import logging
+import uuid
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _FOLDER = ".register"  # hidden: not an adapter
 
@@ -23,7 +26,11 @@ class Register:
         """The adapters by name: those found in the folder, less the unloaded, and the loaded."""
         found = dict(found)
         for path in sorted(self._folder.glob("*.json")):
-            folder = json.loads(path.read_bytes())["folder"]
+            try:
+                folder = json.loads(path.read_bytes())["folder"]
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                log.warning("left out: %s: %s", path, error)
+                continue
             found.pop(path.stem, None)
             if folder is not None:
                 found[path.stem] = self._adapters_dir / folder
@@ -39,6 +46,6 @@ class Register:
 
     def _write(self, name: str, folder: str | None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as unfinished:
-            json.dump({"folder": folder}, unfinished)
-        Path(unfinished.name).replace(self._folder / f"{name}.json")  # nobody ever reads half of it
+        unfinished = self._folder / f".{uuid.uuid4().hex}"
+        unfinished.write_text(json.dumps({"folder": folder}), encoding="utf-8")
+        unfinished.replace(self._folder / f"{name}.json")  # nobody ever reads half of it

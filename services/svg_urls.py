@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 
 import httpx
 
@@ -89,7 +91,9 @@ class SvgUrls:
             raise _refused(param, f"It cannot be fetched: {reason}.", "unreachable") from None
 
     async def _follow(self, url: httpx.URL, param: str) -> bytes:
-        async with httpx.AsyncClient(trust_env=False, timeout=self._timeout_s) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, verify=self._certificates, timeout=self._timeout_s
+        ) as client:
             for _ in range(_MAX_REDIRECTS + 1):
                 address = await self._checked(url, param)
                 request = client.build_request(
@@ -106,6 +110,10 @@ class SvgUrls:
                 finally:
                     await answer.aclose()
         raise _refused(param, f"It redirects more than {_MAX_REDIRECTS} times.")
+
+    @cached_property
+    def _certificates(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context(trust_env=False)  # takes longer than a drawing does
 
     async def _checked(self, url: httpx.URL, param: str) -> str:
         """The address to connect to."""

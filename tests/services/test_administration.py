@@ -76,6 +76,13 @@ def test_what_was_loaded_and_unloaded_outlasts_a_restart(
     assert served(admin) == ["tiny", "alias", "icons", "logos"]
 
 
+def test_a_damaged_entry_changes_nothing(admin: TestClient, base_model: Path, folder: Path) -> None:
+    make_adapter(base_model, folder / "icons", "icons")
+    assert unload(admin, "icons").is_success
+    (folder / ".register" / "icons.json").write_text("{")
+    assert served(admin) == ["tiny", "icons"]
+
+
 def test_a_name_is_taken_once(admin: TestClient, engine: FakeEngine, base_model: Path, folder: Path) -> None:
     make_adapter(base_model, folder / "icons", "icons")
     other = make_adapter(base_model, folder / "runs" / "new", "icons")
@@ -89,9 +96,9 @@ def test_a_name_is_taken_once(admin: TestClient, engine: FakeEngine, base_model:
 
 def test_only_folders_below_the_adapters_are_read(admin: TestClient, base_model: Path, folder: Path) -> None:
     outside = make_adapter(base_model, folder.parent / "outside", "outside")
-    folder.mkdir(exist_ok=True)
-    (folder / "link").symlink_to(outside)
-    for path in (outside, "../outside", "x/../../outside", "link", "/etc", "/etc/nothing"):
+    (folder / "runs").mkdir(parents=True)
+    (folder / "runs" / "link").symlink_to(outside)
+    for path in (outside, "../outside", "x/../../outside", "runs/link", "/etc", "/etc/nothing"):
         assert refusal(load(admin, "mine", path)) == (403, "forbidden", "lora_path"), path
     for path in ("file:///etc", "s3://bucket/icons", "hf://owner/icons"):
         assert refusal(load(admin, "mine", path)) == (403, "forbidden", "lora_path"), path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,18 +53,60 @@ def test_an_update_takes_no_replica_away_where_there_is_room_for_both(
 
 
 class LosesReplicas:
-    """A deployment handle whose first calls die with their replica."""
+    """A deployment handle whose first calls die with their replica, streams after `told`."""
 
-    def __init__(self, losses: int) -> None:
+    def __init__(self, losses: int, told: Sequence[list[str]] = ()) -> None:
         self.losses = losses
+        self.told = told
         self.calls = 0
-        self.generate = self
+        self.generate = SimpleNamespace(remote=self._generate)
+        self.stream = SimpleNamespace(remote=lambda _: Streamed(self))
 
-    async def remote(self, requests: list[Any]) -> list[Any]:
+    def options(self, **_: object) -> LosesReplicas:
+        return self
+
+    def call(self) -> None:
         self.calls += 1
         if self.calls <= self.losses:
             raise ActorDiedError
+
+    async def _generate(self, requests: list[Any]) -> list[Any]:
+        self.call()
         return [f"text {request}" for request in requests]
+
+
+class Streamed:
+    def __init__(self, handle: LosesReplicas) -> None:
+        self._handle = handle
+
+    async def __aiter__(self) -> AsyncIterator[list[str]]:
+        for news in self._handle.told:
+            yield news
+        self._handle.call()
+        yield ["the end"]
+
+    def cancel(self) -> None:
+        pass
+
+
+def streamed(handle: Any) -> list[list[str]]:
+    async def listen() -> list[Any]:
+        return [news async for news in RemoteEngine(handle).stream([])]
+
+    return asyncio.run(listen())
+
+
+def test_a_stream_that_has_said_nothing_begins_anew() -> None:
+    assert streamed(LosesReplicas(1, told=[[]])) == [[], [], ["the end"]]
+    with pytest.raises(ApiError, match="restarting"):
+        streamed(LosesReplicas(2, told=[[]]))
+
+
+def test_a_stream_that_has_said_something_ends_with_an_error() -> None:
+    handle = LosesReplicas(1, told=[["A "]])
+    with pytest.raises(ApiError, match="restarting"):
+        streamed(handle)
+    assert handle.calls == 1
 
 
 def test_what_dies_with_a_replica_is_asked_once_more() -> None:

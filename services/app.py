@@ -10,7 +10,7 @@ is imported in the replicas: a driver that only deploys stays light.
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
@@ -95,7 +95,12 @@ class RemoteEngine:
             ) from error
 
     async def _generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
-        outcomes: list[Outcome] = await self._handle.generate.remote(list(requests))
+        reply: Any = self._handle.generate.remote(list(requests))
+        try:
+            outcomes: list[Outcome] = await reply
+        except asyncio.CancelledError:
+            reply.cancel()
+            raise
         return outcomes
 
     async def ready(self) -> bool:

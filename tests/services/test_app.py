@@ -112,7 +112,8 @@ def test_a_stream_that_has_said_something_ends_with_an_error() -> None:
 def test_what_dies_with_a_replica_is_asked_once_more() -> None:
     handle: Any = LosesReplicas(1)
     requests: Any = [1, 2]
-    assert asyncio.run(RemoteEngine(handle).generate(requests)) == ["text 1", "text 2"]
+    answers: list[Any] = asyncio.run(RemoteEngine(handle).generate(requests))
+    assert answers == ["text 1", "text 2"]
 
 
 def test_what_may_have_killed_two_replicas_is_not_asked_a_third_time() -> None:

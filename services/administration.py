@@ -101,11 +101,12 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
 
 
 def _check_allowed(settings: Settings) -> None:
-    if not settings.runtime_adapters:
+    if not (settings.runtime_adapters or settings.keys_file):
         raise ApiError(
             403,
             "forbidden",
-            "Loading and unloading adapters over HTTP is off. The setting runtime_adapters turns it on.",
+            "Loading and unloading adapters over HTTP is off. A file of API keys turns it on, for its "
+            "admin keys; without keys the setting runtime_adapters does, for everyone.",
         )
 
 

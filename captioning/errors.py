@@ -35,10 +35,22 @@ class PromptTooLong(SvgCaptionError, ValueError):
     code = "prompt_too_long"
 
 
+class OutputError(SvgCaptionError, ValueError):
+    """A file of results that cannot be gone on with."""
+
+    code = "output"
+
+
 class EngineClosed(SvgCaptionError, RuntimeError):
     """The engine was closed, or broke down for good, before the request was answered."""
 
     code = "engine_closed"
+
+
+class WorkersFailed(SvgCaptionError, RuntimeError):
+    """A run on several workers cannot go on."""
+
+    code = "workers"
 
 
 class NotANumber(SvgCaptionError, ArithmeticError):

@@ -10,9 +10,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,15 @@ def records(files: Iterable[Path], settings: BulkSettings, scale: Scale) -> Gene
     """
     with _ray(scale):
         _configure()
-        paths = [pa.table({"path": [os.fsencode(file) for file in part]}) for part in _parts(files)]
-        if not paths:
+        tasks = _tasks([os.fsencode(file) for file in files], scale.workers)
+        if not tasks:
             return
-        written = ray.data.from_arrow(paths).map_batches(
+        written = ray.data.from_arrow(tasks).map_batches(
             _Worker,
             batch_size=None,
             fn_constructor_args=(settings, Path.cwd()),
             compute=ActorPoolStrategy(
-                size=scale.workers,
+                size=min(scale.workers, len(tasks)),
                 max_tasks_in_flight_per_actor=2 * _TASKS_AT_ONCE,
                 max_concurrent_calls_per_actor=_TASKS_AT_ONCE,
                 enable_true_multi_threading=True,
@@ -74,10 +73,10 @@ class _Worker:
         return {"record": [json.dumps(record) for record in self._captioner.records(contents)]}
 
 
-def _parts(files: Iterable[Path]) -> Iterator[list[Path]]:
-    left = iter(files)
-    while part := list(islice(left, _FILES_A_TASK)):
-        yield part
+def _tasks(paths: Sequence[bytes], workers: int) -> list[pa.Table]:
+    """Paths in parts, as many of them that no worker is idle; a path need not be Unicode."""
+    size = min(_FILES_A_TASK, math.ceil(len(paths) / (workers * _TASKS_AT_ONCE)))
+    return [pa.table({"path": paths[start : start + size]}) for start in range(0, len(paths), max(1, size))]
 
 
 def _configure() -> None:

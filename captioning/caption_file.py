@@ -157,7 +157,8 @@ class _JsonLines:
 
     def final(self, line: str) -> tuple[str, str] | None:
         record = json.loads(line)
-        return (record["file"], record["sha256"]) if "sha256" in record else None
+        name, sha256 = record["file"], record.get("sha256")
+        return (name, sha256) if sha256 else None
 
 
 class _Csv:

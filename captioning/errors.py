@@ -53,6 +53,18 @@ class WorkersFailed(SvgCaptionError, RuntimeError):
     code = "workers"
 
 
+class EngineUnavailable(SvgCaptionError, ConnectionError):
+    """The server that runs the model does not answer as it should; it may do so later."""
+
+    code = "engine_unavailable"
+
+
+class ServerRefused(SvgCaptionError, ValueError):
+    """The server that runs the model does not take the request."""
+
+    code = "server_refused"
+
+
 class NotANumber(SvgCaptionError, ArithmeticError):
     """The model's output for a request is not finite: nothing can be chosen from it."""
 

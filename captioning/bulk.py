@@ -12,9 +12,9 @@ import logging
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from captioning.adapters import read_manifest
 from captioning.base_models import resolve
@@ -59,6 +59,11 @@ class BulkSettings:
             "temperature": self.temperature,
             "seed": self.seed,
         }
+
+    def absolute(self) -> Self:
+        """The same, for a process with another working directory."""
+        model = str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model
+        return replace(self, model=model, adapter=self.adapter and self.adapter.absolute())
 
     def load_engine(self) -> CaptionEngine:
         """Load the base model."""
@@ -167,10 +172,10 @@ class _Pending:
         }
 
 
-def read(file: Path) -> Content:
-    """Read a file now."""
+def read(file: Path, folder: Path = Path()) -> Content:
+    """Read a file now, from where relative paths hold."""
     try:
-        data = read_file(file)
+        data = read_file(folder / file)
     except OSError as error:
         return Content(str(file), error, None)
     return Content(str(file), data, hashlib.sha256(data).hexdigest())

@@ -44,7 +44,7 @@ def records(files: Iterable[Path], settings: BulkSettings, scale: Scale) -> Gene
         written = ray.data.from_arrow(tasks).map_batches(
             _Worker,
             batch_size=None,
-            fn_constructor_args=(settings, Path.cwd()),
+            fn_constructor_args=(settings.absolute(), Path.cwd()),
             compute=ActorPoolStrategy(
                 size=min(scale.workers, len(tasks)),
                 max_tasks_in_flight_per_actor=2 * _TASKS_AT_ONCE,
@@ -62,14 +62,14 @@ def records(files: Iterable[Path], settings: BulkSettings, scale: Scale) -> Gene
 
 
 class _Worker:
-    """One engine; a batch is a column of paths, its result a column of records as JSON."""
+    """One engine; a batch is a column of paths, relative to `folder`, its result one of records as JSON."""
 
     def __init__(self, settings: BulkSettings, folder: Path) -> None:
-        os.chdir(folder)  # where relative paths hold
+        self._folder = folder
         self._captioner = BulkCaptioner(settings.load_engine(), settings)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        contents = (read(Path(os.fsdecode(path))) for path in batch["path"])
+        contents = (read(Path(os.fsdecode(path)), self._folder) for path in batch["path"])
         return {"record": [json.dumps(record) for record in self._captioner.records(contents)]}
 
 

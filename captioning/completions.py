@@ -187,10 +187,10 @@ class Completions:
         if status in {401, 403}:
             return ConfigError(f"the server at {self.url} wants another API key: {status} {said}")
         if status == 404 and "model" in said.lower():
-            return ModelNotFound(f"the server at {self.url} says: {said}")
+            return ModelNotFound(f"the model's server says: {said}")
         if status in {404, 405}:
             return ConfigError(f"{response.url} is not there: {status} {said}. Is it such a server?")
-        return ServerRefused(f"the server at {self.url} refuses the request: {status} {said}")
+        return ServerRefused(f"the model's server refuses the request: {status} {said}")
 
     def _parsed(self, text: str) -> Any:
         try:

@@ -103,7 +103,7 @@ class OpenAIEngine(CaptionEngine):
             self._line.call(self._client.load_adapter(name, self._seen_by_server(Path(folder))))
         elif name not in {model.name for model in self._line.call(self._client.models())}:
             raise ModelNotFound(
-                f"The server at {self._client.url} has no adapter '{name}'. Start it with this adapter "
+                f"The model's server has no adapter '{name}'. Start it with this adapter "
                 "(vLLM: --lora-modules), or allow it to load adapters."
             )
         self._adapters[manifest.adapter_id] = manifest
@@ -273,7 +273,8 @@ class _Line:
 
 def _base_model(server: Server, served: list[ServedModel]) -> ServedModel:
     """The served model that is the base model."""
-    bases = [model for model in served if model.parent is None and model.name not in server.adapter_names]
+    adapters = server.adapter_names.values()
+    bases = [model for model in served if model.parent is None and model.name not in adapters]
     names = ", ".join(model.name for model in bases) or "none"
     if server.model is not None:
         return next(

@@ -35,19 +35,10 @@ class EngineReplica:
     """One copy of the base model, with the adapters that were asked for."""
 
     def __init__(self, settings: Settings) -> None:
-        from captioning.engine import Engine
         from services.engine_host import EngineHost
+        from services.engines import make_engine
 
-        engine = Engine.load(
-            settings.base_model,
-            dtype=settings.dtype,
-            quantization=settings.quantization,
-            device=settings.device,
-            torch_threads=settings.torch_threads,
-            max_batch_size=max(settings.max_batch_size, settings.max_captions),
-            adapter_bytes=settings.adapter_bytes,
-        )
-        self._host = EngineHost(engine, _catalog(settings))
+        self._host = EngineHost(make_engine(settings), _catalog(settings))
 
     async def generate(self, requests: Sequence["GenerationRequest"]) -> list["Outcome"]:
         return await self._host.generate(requests)
@@ -127,4 +118,5 @@ def _catalog(settings: Settings) -> "Catalog":
     from services.catalog import Catalog
 
     spec = resolve(settings.base_model)
-    return Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
+    fingerprint = None if settings.engine_url else weight_fingerprint(spec)
+    return Catalog(spec, fingerprint, settings.adapters_dir, settings.default_model)

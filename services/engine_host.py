@@ -11,8 +11,10 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from captioning.engine import Engine, Generation, GenerationRequest, Ticket
-from captioning.errors import ModelNotFound
+from captioning.caption_engine import CaptionEngine
+from captioning.errors import ConfigError, EngineUnavailable, ModelNotFound
+from captioning.generation import Generation, GenerationRequest
+from captioning.ticket import Ticket
 from rendering.errors import SvgCaptionError
 from services.catalog import Catalog, Stamp, stamp
 
@@ -25,7 +27,7 @@ Outcome = list[Generation] | SvgCaptionError
 class EngineHost:
     """Generates for requests that name an adapter of `catalog`, or none for the base model."""
 
-    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+    def __init__(self, engine: CaptionEngine, catalog: Catalog) -> None:
         self._engine = engine
         self._catalog = catalog
         self._stamps: dict[str, Stamp] = {}  # loaded adapters, as they were when they were loaded
@@ -39,6 +41,12 @@ class EngineHost:
         try:
             ticket = await self._submit(request)
             return await ticket
+        except (
+            ConfigError,
+            EngineUnavailable,
+        ) as error:  # no address or key for clients
+            log.error("the engine cannot answer: %s", error)
+            return EngineUnavailable("The engine cannot answer now. Try again in a moment.")
         except SvgCaptionError as error:
             return error
         except OSError as error:  # the folder is being replaced or deleted at this moment

@@ -146,10 +146,9 @@ def test_a_worker_that_is_killed_loses_nothing(
     from captioning import bulk_ray
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bulk_ray, "_FILES_A_TASK", 4)
     write_drawings(tmp_path / "in", 60)
-    files = [*sorted(Path("in").iterdir()), Path("missing.svg")]
+    files = [*sorted((tmp_path / "in").iterdir()), tmp_path / "missing.svg"]
     settings = BulkSettings(str(llama), icons, max_new_tokens=6)
     records: list[Record] = []
     for record in bulk_ray.records(files, settings, Scale(workers=2, cpus_per_worker=0.5)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -23,6 +24,7 @@ from rendering.sources import files_in
 if TYPE_CHECKING:
     from captioning.bulk import BulkSettings, Content, Record, Scale
     from captioning.caption_file import Format
+    from captioning.openai_engine import Server
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -75,6 +77,12 @@ def caption(
     seed: Annotated[
         int | None, typer.Option(help="Makes captions of a higher temperature repeatable.")
     ] = None,
+    engine_url: Annotated[
+        str | None, typer.Option(help="Server that runs the model (vLLM, ...); its key: ENGINE_API_KEY.")
+    ] = None,
+    engine_loads_adapters: Annotated[
+        bool, typer.Option("--engine-loads-adapters", help="Have that server load the adapter.")
+    ] = False,
     ray: Annotated[
         bool, typer.Option("--ray", help="Use Ray's workers: of the cluster RAY_ADDRESS, or of this machine.")
     ] = False,
@@ -90,7 +98,8 @@ def caption(
         raise typer.BadParameter(f"at temperature 0 all {n} captions would be the same", param_hint="--n")
     from captioning.bulk import BulkSettings, Scale
 
-    settings = BulkSettings(model, adapter, max_new_tokens, n, temperature, seed)
+    server = _server(engine_url, loads_adapters=engine_loads_adapters)
+    settings = BulkSettings(model, adapter, max_new_tokens, n, temperature, seed, server)
     scale = Scale(workers, cpus_per_worker, gpus_per_worker) if ray else None
     if output:
         done = _fill(output, cast("Format", form), files, settings, scale, as_json=as_json)
@@ -98,6 +107,14 @@ def caption(
         done = _show(files, settings, scale, as_json=as_json)
     if not done:
         raise typer.Exit(1)
+
+
+def _server(url: str | None, *, loads_adapters: bool) -> Server | None:
+    if url is None:
+        return None
+    from captioning.openai_engine import Server
+
+    return Server(url, api_key=os.environ.get("ENGINE_API_KEY"), loads_adapters=loads_adapters)
 
 
 def _show(files: list[Path], settings: BulkSettings, scale: Scale | None, *, as_json: bool) -> bool:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from captioning.adapters import read_manifest
 from captioning.base_models import resolve
@@ -25,6 +25,9 @@ from captioning.prompt import PROMPT_VERSION
 from captioning.ticket import Ticket
 from rendering import CANONICALIZER_VERSION, Drawing, SvgCaptionError
 from rendering.sources import read_file
+
+if TYPE_CHECKING:
+    from captioning.openai_engine import Server
 
 Record: TypeAlias = dict[str, Any]
 
@@ -41,6 +44,7 @@ class BulkSettings:
     n: int = 1  # captions of each file
     temperature: float = 0.0
     seed: int | None = None  # for temperature > 0
+    server: Server | None = None  # that runs the model; None: it runs here
 
     def models(self) -> dict[str, str]:
         """The ids of what captions, and of its base model."""
@@ -66,10 +70,14 @@ class BulkSettings:
         return replace(self, model=model, adapter=self.adapter and self.adapter.absolute())
 
     def load_engine(self) -> CaptionEngine:
-        """Load the base model."""
+        """Load the base model, or find it on its server."""
+        _quiet_libraries()
+        if self.server:
+            from captioning.openai_engine import OpenAIEngine
+
+            return OpenAIEngine.connect(self.model, self.server)
         from captioning.engine import Engine
 
-        _quiet_libraries()
         return Engine.load(self.model)
 
 

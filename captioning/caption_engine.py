@@ -16,6 +16,7 @@ from captioning.adapters import Manifest
 from captioning.base_models import BaseModelSpec
 from captioning.errors import ConfigError, PromptTooLong
 from captioning.generation import Generation, GenerationRequest
+from captioning.load import Load
 from captioning.pipeline import Prepared, prepare
 from captioning.ticket import Ticket
 from rendering import Drawing, SvgCaptionError
@@ -51,6 +52,11 @@ class CaptionEngine(ABC):
     @abstractmethod
     def adapters(self) -> Mapping[str, Manifest]:
         """The adapters that can be asked for, by id."""
+
+    @property
+    @abstractmethod
+    def load_now(self) -> Load:
+        """What the engine is doing and has done: for metrics."""
 
     @abstractmethod
     def load_adapter(self, folder: str | Path) -> Manifest:

@@ -7,9 +7,9 @@ which tells the server to stop.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
+from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -75,6 +75,7 @@ class Completions:
         self, url: str, *, api_key: str | None, timeout_s: float, attempts: int, max_connections: int
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
+        _check_url(self.url)
         self._attempts = attempts
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -136,7 +137,7 @@ class Completions:
                     state = "in the middle of a text" if begun else f"at {attempt} attempts"
                     raise EngineUnavailable(f"{error}, {state}") from error
                 backoff_s = _FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1)
-                await asyncio.sleep(min(max(backoff_s, error.after_s), _LONGEST_WAIT_S))
+                await sleep(min(max(backoff_s, error.after_s), _LONGEST_WAIT_S))
 
     async def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncGenerator[Any]:
         with self._translated():
@@ -174,8 +175,6 @@ class Completions:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise _TryAgain(f"the server at {self.url} cannot be reached ({reason})") from error
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"'{self.url}' is no URL of a server: {error}") from error
 
     def _refusal(self, response: httpx.Response) -> SvgCaptionError:
         """What an error status means."""
@@ -214,6 +213,15 @@ class Completions:
         return ConfigError(
             f"the server at {self.url} does not speak OpenAI's completions API: {str(answer)[:_SHOWN]!r}"
         )
+
+
+def _check_url(url: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ConfigError(f"'{url}' is no URL of a server: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"'{url}' is no URL of a server: it is like http://gpu-box:8000")
 
 
 def _said(response: httpx.Response) -> str:

@@ -143,7 +143,6 @@ class Engine(CaptionEngine):
 
     @property
     def load_now(self) -> Load:
-        """What the engine is doing and has done: for metrics."""
         return replace(self._scheduler.load, adapter_bytes=self._shelf.bytes)
 
     @cached_property

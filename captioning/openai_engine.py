@@ -12,10 +12,10 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import Future
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -25,6 +25,7 @@ from captioning.caption_engine import CaptionEngine
 from captioning.completions import Completions, Piece, ServedModel
 from captioning.errors import ConfigError, EngineClosed, EngineUnavailable, ModelNotFound, ServerRefused
 from captioning.generation import Delta, FinishReason, Generation, GenerationRequest
+from captioning.load import Load
 from captioning.prompt import end_token_id
 from captioning.text_stream import TextStream
 from captioning.ticket import Ticket
@@ -65,6 +66,7 @@ class OpenAIEngine(CaptionEngine):
         self._client = self._line.client
         self._places = asyncio.Semaphore(server.max_requests)
         self._adapters: dict[str, Manifest] = {}
+        self._load = Load(max_rows=server.max_requests)  # counted on the line's thread alone
         try:
             self._base = _base_model(server, self._line.call(self._client.models()))
             context = _context(spec, tokenizer, self._base)
@@ -87,6 +89,10 @@ class OpenAIEngine(CaptionEngine):
     @property
     def adapters(self) -> Mapping[str, Manifest]:
         return dict(self._adapters)
+
+    @property
+    def load_now(self) -> Load:
+        return replace(self._load)
 
     def load_adapter(self, folder: str | Path) -> Manifest:
         """Have the server load an adapter or, where it may not be told to, see that it has it.
@@ -129,6 +135,8 @@ class OpenAIEngine(CaptionEngine):
         self._end()
 
     async def _answer(self, ticket: Ticket, wanted: dict[str, Any]) -> None:
+        load = self._load
+        load.waiting += 1
         outcome: list[Generation] | BaseException
         try:
             async with asyncio.TaskGroup() as group:  # a text that fails ends the others of its request
@@ -141,7 +149,17 @@ class OpenAIEngine(CaptionEngine):
             raise
         except ExceptionGroup as errors:
             outcome = errors.exceptions[0]
-        ticket.finish(outcome)
+        finally:
+            load.waiting -= ticket.started is None
+        if not ticket.finish(outcome):
+            return
+        if isinstance(outcome, BaseException):
+            load.failed += 1
+        else:
+            load.finished += 1
+            load.prompt_tokens += outcome[0].prompt_tokens
+            load.new_tokens += sum(text.completion_tokens for text in outcome)
+            load.first_token_s += (ticket.first_token or ticket.submitted) - ticket.submitted
 
     async def _text(self, ticket: Ticket, index: int, wanted: dict[str, Any]) -> Generation:
         """One text: each of a request's is asked for by itself, so that its seed and its length are known."""
@@ -149,21 +167,38 @@ class OpenAIEngine(CaptionEngine):
         if request.seed is not None:
             wanted = wanted | {"seed": request.seed + index}
         whole = Piece("")
-        async with self._places, aclosing(self._client.complete(wanted)) as pieces:
-            ticket.started = ticket.started or time.monotonic()
+        async with self._place(ticket), aclosing(self._client.complete(wanted)) as pieces:
             async for piece in pieces:
                 ticket.first_token = ticket.first_token or time.monotonic()
                 whole = whole.followed_by(piece)
                 stream.hear(whole.text)
                 if ticket.stream and (certain := stream.piece()):
                     ticket.put(Delta(index, certain))
-        reason = whole.finish_reason
-        if reason not in ("stop", "length"):
-            raise EngineUnavailable(f"the server at {self._client.url} ended a text with '{reason}'")
+        reason = self._reason(whole)
         if ticket.stream and (rest := stream.piece(last=True)):
             ticket.put(Delta(index, rest))
         tokens = self._count(whole.text, reason) if whole.tokens is None else whole.tokens
         return Generation(stream.text, reason, len(request.prompt_ids), tokens)
+
+    @asynccontextmanager
+    async def _place(self, ticket: Ticket) -> AsyncIterator[None]:
+        async with self._places:
+            if ticket.started is None:
+                ticket.started = time.monotonic()
+                self._load.waiting -= 1
+                self._load.started += 1
+                self._load.queue_s += ticket.started - ticket.submitted
+            self._load.rows += 1
+            try:
+                yield
+            finally:
+                self._load.rows -= 1
+
+    def _reason(self, whole: Piece) -> FinishReason:
+        match whole.finish_reason:
+            case "stop" | "length" as reason:
+                return reason
+        raise EngineUnavailable(f"the server at {self._client.url} ended a text with '{whole.finish_reason}'")
 
     def _wanted(self, request: GenerationRequest, *, stream: bool) -> dict[str, Any]:
         wanted: dict[str, Any] = {

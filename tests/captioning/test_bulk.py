@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+import ray
 
 from captioning.bulk import BulkCaptioner, BulkSettings, Content, Record, Scale, read
+from captioning.caption_engine import Caption
 from captioning.engine import Engine
 from captioning.errors import EngineClosed, WorkersFailed
 
@@ -52,7 +54,8 @@ def test_records_come_in_order_and_each_file_has_its_own_fate(
     assert [record["file"] for record in records] == list(map(str, files))
     first, refused, missing, last = records
     [expected] = engine.caption([good.read_bytes()], adapter="icons", max_new_tokens=6)
-    assert first["captions"] == [{"text": expected.text, "finish_reason": expected.finish_reason}]  # type: ignore[union-attr]
+    assert isinstance(expected, Caption)
+    assert first["captions"] == [{"text": expected.text, "finish_reason": expected.finish_reason}]
     assert first["sha256"] != last["sha256"]
     assert (refused["error"]["type"], "sha256" in refused) == ("not_svg", True)
     assert (missing["error"]["type"], "sha256" in missing) == ("system", False)
@@ -154,17 +157,20 @@ def test_a_worker_that_is_killed_loses_nothing(
     for record in bulk_ray.records(files, settings, Scale(workers=2, cpus_per_worker=0.5)):
         records.append(record)
         if len(records) == 1:
-            workers = [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
-            assert len(workers) == 2
-            os.kill(workers[0].pid, signal.SIGKILL)
+            first, _ = engine_workers()
+            os.kill(first, signal.SIGKILL)
     assert records == list(BulkCaptioner(engine, settings).records(map(read, files)))
     broken = BulkSettings(str(llama), tmp_path)
     with pytest.raises(WorkersFailed, match="adapter"):
         list(bulk_ray.records(files, broken, Scale(cpus_per_worker=0.5)))
 
 
-def is_worker(process: psutil.Process) -> bool:
-    try:
-        return process.cmdline()[:1] != [] and process.cmdline()[0].startswith("ray::MapWorker")
-    except psutil.NoSuchProcess:
-        return False
+def engine_workers() -> list[int]:
+    """The process ids of the engines of this process's Ray."""
+    session = Path(ray.worker.global_worker.node.get_session_dir_path()).name
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and b"ray::MapWorker" in (entry / "cmdline").read_bytes():
+                found += [int(entry.name)] * (session in str((entry / "fd" / "1").readlink()))
+    return found

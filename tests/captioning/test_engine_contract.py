@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -30,10 +31,10 @@ class Subject:
     engine: CaptionEngine
     runs: Engine
 
-    def requests(self, **changes: object) -> list[GenerationRequest]:
+    def requests(self, **changes: Any) -> list[GenerationRequest]:
         ids = [prompt_ids(self.engine.tokenizer, drawing) for drawing in DRAWINGS]
         requests = [GenerationRequest(prompt, name, 12) for prompt in ids for name in (None, "icons")]
-        return [replace(request, **changes) for request in requests]  # type: ignore[arg-type]
+        return [replace(request, **changes) for request in requests]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def subject(request: pytest.FixtureRequest, llama: Path, icons: Path) -> Iterato
         runs.close()
         return
     with serving(CompletionsServer(runs)) as server:
-        prompt_as = "text" if "text" in request.param else "tokens"
+        prompt_as: Literal["tokens", "text"] = "text" if "text" in request.param else "tokens"
         engine = OpenAIEngine.connect(
             str(llama), Server(server.url, loads_adapters=True, prompt_as=prompt_as, max_requests=4)
         )
@@ -71,6 +72,10 @@ def test_texts_are_those_of_our_engine(subject: Subject, reference: Engine) -> N
     jobs = subject.requests()
     expected = reference.generate(jobs)
     assert subject.engine.generate(jobs) == expected
+    load = subject.engine.load_now
+    assert (load.started, load.finished, load.failed, load.waiting, load.rows) == (6, 6, 0, 0, 0)
+    assert load.new_tokens == sum(text.completion_tokens for text in expected)
+    assert load.first_token_s >= load.queue_s >= 0
     assert len({text.text for text in expected}) > 3
     cut = [replace(job, stop=(text.text[3:6],)) for job, text in zip(jobs, expected, strict=True)]
     assert [text.text for text in subject.engine.generate(cut)] == [
@@ -125,9 +130,11 @@ def test_what_is_cancelled_frees_its_place(subject: Subject, stream: bool) -> No
 
 def test_what_cannot_be_asked(subject: Subject) -> None:
     job = subject.requests()[0]
-    for changes in ({"prompt_ids": []}, {"max_new_tokens": 0}, {"temperature": -1.0}, {"n": 5}, {"n": 0}):
+    senseless: list[dict[str, Any]]
+    senseless = [{"prompt_ids": []}, {"max_new_tokens": 0}, {"temperature": -1.0}, {"n": 5}, {"n": 0}]
+    for changes in senseless:
         with pytest.raises(ConfigError, match="cannot generate"):
-            subject.engine.submit(replace(job, **changes))  # type: ignore[arg-type]
+            subject.engine.submit(replace(job, **changes))
     with pytest.raises(PromptTooLong, match=r"1,020 prompt tokens and 12 new ones.*holds 1,024"):
         subject.engine.submit(replace(job, prompt_ids=[5] * 1020))
     with pytest.raises(ModelNotFound, match=r"No adapter 'logos'\. Available: icons\."):

@@ -44,7 +44,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(completions.asyncio, "sleep", sleep)
+    monkeypatch.setattr(completions, "sleep", sleep)
     return found
 
 
@@ -97,8 +97,9 @@ def test_a_server_that_is_not_there(llama: Path, waits: list[float]) -> None:
         with pytest.raises(EngineUnavailable, match=f"{url} cannot be reached .* at 4 attempts"):
             OpenAIEngine.connect(str(llama), Server(url))
     assert len(waits) == 3
-    with pytest.raises(ConfigError, match="no URL"):
-        OpenAIEngine.connect(str(llama), Server("http://[::"))
+    for wrong in ("http://[::", "gpu-box:8000", "http://"):
+        with pytest.raises(ConfigError, match="no URL"):
+            OpenAIEngine.connect(str(llama), Server(wrong))
     assert not [thread for thread in threading.enumerate() if thread.name == "caption-server"]
 
 

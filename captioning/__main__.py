@@ -172,7 +172,7 @@ def _fill(
     if as_json:
         _print_json(**settings.models(), output=str(output), **counts, interrupted=interrupted)
     else:
-        _note_end(output, counts, interrupted=interrupted)
+        _print_end(output, counts, interrupted=interrupted)
     return not (counts["failed"] or interrupted)
 
 
@@ -214,9 +214,9 @@ def _findings(svg: dict[str, Any]) -> Iterable[str]:
     yield from svg["warnings"]
 
 
-def _note_end(output: Path, counts: dict[str, int], *, interrupted: bool) -> None:
+def _print_end(output: Path, counts: dict[str, int], *, interrupted: bool) -> None:
     words = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    _note(f"{escape(str(output))}: {words or 'nothing to do'}.")
+    print(f"{output}: {words or 'nothing to do'}.", flush=True)
     if interrupted:
         _note("Interrupted: the same command goes on from here.")
 

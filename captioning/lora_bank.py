@@ -120,9 +120,8 @@ class LoraBank:
     def _find(self, stacked: _Stacked) -> _Places:
         if stacked.ranks not in self._places:
             members = {lora: number for number, lora in enumerate(self._members)}
-            rows = torch.tensor([members[lora] if lora else len(members) for lora in self._rows])[
-                :, None
-            ]  # (B, 1)
+            numbers = [members[lora] if lora else len(members) for lora in self._rows]
+            rows = torch.tensor(numbers)[:, None]  # (B, 1)
             ranks = torch.tensor([*stacked.ranks, 0])  # the base model's are none
             ends = ranks.cumsum(dim=0)
             own = (ends - ranks)[rows] + torch.arange(int(ranks.max()))  # (B, r)

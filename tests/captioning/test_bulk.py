@@ -89,7 +89,7 @@ def test_what_is_under_way_is_bounded_and_fills_the_rows(engine: Engine, tmp_pat
 
 def test_what_breaks_the_model_is_tried_again_another_time(engine: Engine, tmp_path: Path) -> None:
     files = write_drawings(tmp_path, 3)
-    head: Any = engine._model.lm_head  # type: ignore[attr-defined]
+    head: Any = engine._model.lm_head
 
     def fail(*_: object) -> None:
         raise MemoryError("out of memory")

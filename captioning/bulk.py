@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 from captioning.adapters import read_manifest
 from captioning.base_models import resolve
 from captioning.caption_engine import CaptionEngine
-from captioning.errors import EngineClosed
+from captioning.errors import ConfigError, EngineClosed, EngineUnavailable, ModelNotFound
 from captioning.generation import GenerationRequest
 from captioning.prompt import PROMPT_VERSION
 from captioning.ticket import Ticket
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Record: TypeAlias = dict[str, Any]
 
+_NO_FILES_FAULT = (ConfigError, EngineClosed, EngineUnavailable, ModelNotFound)  # the run ends with these
 _AHEAD = 3  # texts that wait or are being written, for each that can be written at once
 
 
@@ -112,6 +113,7 @@ class BulkCaptioner:
 
         Raises:
             EngineClosed: the engine broke down for good; what no file did is no file's error.
+            EngineUnavailable, ConfigError, ModelNotFound: the server that runs the model cannot be used.
         """
         pending: deque[_Pending] = deque()
         try:
@@ -132,17 +134,19 @@ class BulkCaptioner:
         final = {"file": content.file, "sha256": content.sha256}
         try:
             drawing, prompt_ids = self._engine.prepare(data, settings.max_new_tokens)
+            request = GenerationRequest(
+                prompt_ids,
+                self.adapter_id,
+                settings.max_new_tokens,
+                settings.temperature,
+                seed=settings.seed,
+                n=settings.n,
+            )
+            return _Pending(final | {"svg": _described(drawing)}, self._engine.submit(request))
+        except _NO_FILES_FAULT:
+            raise
         except SvgCaptionError as error:
             return _Pending(final | {"error": error_record(error)})
-        request = GenerationRequest(
-            prompt_ids,
-            self.adapter_id,
-            settings.max_new_tokens,
-            settings.temperature,
-            seed=settings.seed,
-            n=settings.n,
-        )
-        return _Pending(final | {"svg": _described(drawing)}, self._engine.submit(request))
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ class _Pending:
             return self.begun
         try:
             texts = self.ticket.result()
-        except EngineClosed:
+        except _NO_FILES_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises many; the file's record gets it
             return {"file": self.begun["file"], "error": error_record(error)}

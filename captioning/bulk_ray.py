@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import signal
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,8 +103,10 @@ def _ray(scale: Scale) -> Iterator[None]:
             "object_store_memory": _OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _start(options)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set one that exits at once
         yield
     finally:
         ray.shutdown()

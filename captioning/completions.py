@@ -185,10 +185,10 @@ class Completions:
             )
         if status in {401, 403}:
             return ConfigError(f"the server at {self.url} wants another API key: {status} {said}")
-        if status == 404 and "model" in said.lower():
-            return ModelNotFound(f"the model's server says: {said}")
-        if status in {404, 405}:
+        if status in {404, 405} and '"error"' not in response.text:  # not even its error's shape
             return ConfigError(f"{response.url} is not there: {status} {said}. Is it such a server?")
+        if status == 404 and response.url.path.endswith(_COMPLETIONS):
+            return ModelNotFound(f"the model's server says: {said}")
         return ServerRefused(f"the model's server refuses the request: {status} {said}")
 
     def _parsed(self, text: str) -> Any:

@@ -68,7 +68,7 @@ class OpenAIEngine(CaptionEngine):
         self._adapters: dict[str, Manifest] = {}
         self._load = Load(max_rows=server.max_requests)  # counted on the line's thread alone
         try:
-            self._base = _base_model(server, self._line.call(self._client.models()))
+            self._base = _base_model(server, spec, self._line.call(self._client.models()))
             context = _context(spec, tokenizer, self._base)
         except BaseException:
             self._line.close()
@@ -306,20 +306,18 @@ class _Line:
         await client.close()
 
 
-def _base_model(server: Server, served: list[ServedModel]) -> ServedModel:
-    """The served model that is the base model."""
+def _base_model(server: Server, spec: BaseModelSpec, served: list[ServedModel]) -> ServedModel:
+    """The served model that is the base model: the one that is named, has its name, or is the only one."""
+    if server.model is not None:
+        named = [model for model in served if model.name == server.model]
+        return named[0] if named else ServedModel(server.model, None, None)
     adapters = server.adapter_names.values()
     bases = [model for model in served if model.parent is None and model.name not in adapters]
-    names = ", ".join(model.name for model in bases) or "none"
-    if server.model is not None:
-        return next(
-            (model for model in served if model.name == server.model), ServedModel(server.model, None, None)
-        )
-    if len(bases) != 1:
-        raise ConfigError(
-            f"the server at {server.url} has {len(bases)} base models ({names}): say which is meant"
-        )
-    return bases[0]
+    fitting = [model for model in bases if model.name in (spec.id, spec.source)] or bases
+    if len(fitting) != 1:
+        names = ", ".join(model.name for model in bases) or "none"
+        raise ConfigError(f"which model of the server at {server.url} is '{spec.id}'? It has {names}.")
+    return fitting[0]
 
 
 def _context(spec: BaseModelSpec, tokenizer: PreTrainedTokenizerBase, model: ServedModel) -> int:

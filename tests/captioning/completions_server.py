@@ -20,6 +20,7 @@ from captioning.errors import ModelNotFound, PromptTooLong
 from rendering import SvgCaptionError
 
 BASE = "the-base"  # what this server calls its base model
+BASES: tuple[str, ...] = (BASE,)  # its names for it
 
 
 @dataclass
@@ -91,7 +92,7 @@ class CompletionsServer:
 
     async def load(self, request: Request) -> Response:
         if not self.loads_adapters:
-            return _error(404, "Not Found")
+            return JSONResponse({"detail": "Not Found"}, 404)  # as of any path that is not there
         body = await request.json()
         try:
             self.loaded[body["lora_name"]] = self.engine.load_adapter(body["lora_path"]).adapter_id
@@ -111,7 +112,13 @@ class CompletionsServer:
         adapters = [{"id": name, "object": "model", "parent": BASE} for name in self.loaded]
         return {
             "object": "list",
-            "data": [{"id": BASE, "object": "model", "parent": None, "max_model_len": context}, *adapters],
+            "data": [
+                *(
+                    {"id": name, "object": "model", "parent": None, "max_model_len": context}
+                    for name in BASES
+                ),
+                *adapters,
+            ],
         }
 
 

@@ -19,7 +19,9 @@ import ray
 from captioning.bulk import BulkCaptioner, BulkSettings, Content, Record, Scale, read
 from captioning.caption_engine import Caption
 from captioning.engine import Engine
-from captioning.errors import EngineClosed, WorkersFailed
+from captioning.errors import EngineClosed, EngineUnavailable, WorkersFailed
+from captioning.openai_engine import Server
+from tests.captioning.completions_server import CompletionsServer, serving
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 99 99"><circle cx="{}" cy="9" r="{}"/></svg>'
 
@@ -108,6 +110,21 @@ def test_a_closed_engine_is_no_files_error(llama: Path, tmp_path: Path) -> None:
     closed.close()
     with pytest.raises(EngineClosed):
         list(records)
+
+
+def test_a_server_that_goes_away_ends_the_run(
+    llama: Path, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("captioning.completions._FIRST_WAIT_S", 0)
+    files = write_drawings(tmp_path, 3)
+    with serving(CompletionsServer(engine)) as server:
+        settings = BulkSettings(str(llama), server=Server(server.url))
+        remote = settings.load_engine()
+        [first] = BulkCaptioner(remote, settings).records(map(read, files[:1]))
+    assert first["captions"]
+    with pytest.raises(EngineUnavailable):
+        list(BulkCaptioner(remote, settings).records(map(read, files)))
+    remote.close()
 
 
 def test_ctrl_c_leaves_whole_lines_and_the_same_command_goes_on(llama: Path, tmp_path: Path) -> None:

@@ -187,7 +187,17 @@ def test_adapters_under_the_servers_names_and_paths(
         one.close()
 
 
-def test_which_model_is_the_base(llama: Path, server: CompletionsServer) -> None:
+def test_which_model_is_the_base(
+    llama: Path, server: CompletionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has(*names: str) -> None:
+        monkeypatch.setattr("tests.captioning.completions_server.BASES", names)
+
+    has("the-base", "tiny-llama")
+    connect(llama, server).close()
+    has("one", "two")
+    with pytest.raises(ConfigError, match="which model of the server at .* It has one, two"):
+        connect(llama, server)
     engine = connect(llama, server, model="another")
     with pytest.raises(ModelNotFound, match="`another` does not exist"):
         engine.generate([job(engine)])

@@ -108,18 +108,10 @@ class CompletionsServer:
         return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
 
     async def models(self) -> dict[str, Any]:
-        context = self.engine.max_context_tokens
+        size = self.engine.max_context_tokens
+        bases = [{"id": name, "object": "model", "parent": None, "max_model_len": size} for name in BASES]
         adapters = [{"id": name, "object": "model", "parent": BASE} for name in self.loaded]
-        return {
-            "object": "list",
-            "data": [
-                *(
-                    {"id": name, "object": "model", "parent": None, "max_model_len": context}
-                    for name in BASES
-                ),
-                *adapters,
-            ],
-        }
+        return {"object": "list", "data": [*bases, *adapters]}
 
 
 @contextmanager

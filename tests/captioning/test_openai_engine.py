@@ -196,7 +196,7 @@ def test_which_model_is_the_base(
     has("the-base", "tiny-llama")
     connect(llama, server).close()
     has("one", "two")
-    with pytest.raises(ConfigError, match="which model of the server at .* It has one, two"):
+    with pytest.raises(ConfigError, match=r"which model of the server at .* It has one, two"):
         connect(llama, server)
     engine = connect(llama, server, model="another")
     with pytest.raises(ModelNotFound, match="`another` does not exist"):

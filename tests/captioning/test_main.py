@@ -113,7 +113,7 @@ def test_into_a_file_and_on(run: Run, drawing: Path, llama: Path, tmp_path: Path
 def test_with_a_model_that_a_server_runs(run: Run, drawing: Path, llama: Path, icons: Path) -> None:
     options = (drawing, "--model", llama, "--adapter", icons, "--max-new-tokens", "5")
     expected = run(*options)
-    runs = Engine.load(str(llama), dtype="float32", device="cpu")
+    runs = Engine.load(str(llama))  # as the command loads it
     with serving(CompletionsServer(runs)) as server:
         assert run(*options, "--engine-url", server.url, "--engine-loads-adapters") == expected
         assert len(server.asked) == 1

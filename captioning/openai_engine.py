@@ -260,7 +260,11 @@ class _Line:
             target=lambda: asyncio.run(self._live(ready)), name="caption-server", daemon=True
         )
         self._thread.start()
-        self._loop, self._end, self.client = ready.result()
+        try:
+            self._loop, self._end, self.client = ready.result()
+        except BaseException:
+            self._thread.join()
+            raise
 
     def start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the engine is doing and has done, in numbers for metrics."""
+"""What an engine is doing and has done, in numbers for metrics."""
 
 from __future__ import annotations
 

@@ -46,20 +46,12 @@ class EngineReplica:
     """One copy of the base model, with the adapters that were asked for."""
 
     def __init__(self, settings: Settings) -> None:
-        from captioning.engine import Engine
         from services.engine_host import EngineHost
+        from services.engines import make_engine
         from services.metrics import EngineMetrics
 
         join_ray_serve()
-        engine = self._engine = Engine.load(
-            settings.base_model,
-            dtype=settings.dtype,
-            quantization=settings.quantization,
-            device=settings.device,
-            torch_threads=settings.torch_threads,
-            max_batch_size=max(settings.max_batch_size, settings.max_captions),
-            adapter_bytes=settings.adapter_bytes,
-        )
+        engine = self._engine = make_engine(settings)
         metrics = EngineMetrics()
         metrics.keep_exporting(lambda: engine.load_now)
         self._host = EngineHost(engine, _catalog(settings), metrics.observe)
@@ -236,4 +228,5 @@ def _catalog(settings: Settings) -> "Catalog":
     from services.catalog import Catalog
 
     spec = resolve(settings.base_model)
-    return Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
+    fingerprint = None if settings.engine_url else weight_fingerprint(spec)
+    return Catalog(spec, fingerprint, settings.adapters_dir, settings.default_model)

@@ -24,7 +24,7 @@ class Catalog:
     """Names to adapter folders, for one base model."""
 
     def __init__(
-        self, spec: BaseModelSpec, fingerprint: str, folder: Path, default: str | None = None
+        self, spec: BaseModelSpec, fingerprint: str | None, folder: Path, default: str | None = None
     ) -> None:
         self.spec = spec
         self.default = default or spec.id

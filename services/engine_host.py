@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from captioning.engine import Engine, Generation, GenerationRequest, Ticket
-from captioning.errors import ModelNotFound
+from captioning.caption_engine import CaptionEngine
+from captioning.errors import ConfigError, EngineUnavailable, ModelNotFound
+from captioning.generation import Generation, GenerationRequest
+from captioning.ticket import Ticket
 from rendering.errors import SvgCaptionError
 from services.catalog import Catalog, Stamp, stamp
 
@@ -53,7 +55,7 @@ class EngineHost:
     """Generates for requests that name an adapter of `catalog`, or none for the base model."""
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, observe: Callable[[Ticket], object] = lambda _: None
+        self, engine: CaptionEngine, catalog: Catalog, observe: Callable[[Ticket], object] = lambda _: None
     ) -> None:
         """`observe` gets each ticket when it has ended, on any thread."""
         self._engine = engine
@@ -156,6 +158,9 @@ class EngineHost:
 async def _outcome(request: GenerationRequest, texts: Awaitable[list[Generation]]) -> Outcome:
     try:
         return await texts
+    except (ConfigError, EngineUnavailable) as error:  # no address or key for clients
+        log.error("the engine cannot answer: %s", error)
+        return EngineUnavailable("The engine cannot answer now. Try again in a moment.")
     except SvgCaptionError as error:
         return error
     except OSError as error:

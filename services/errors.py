@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from captioning.errors import AdapterError, ModelNotFound
+from captioning.errors import AdapterError, EngineClosed, EngineUnavailable, ModelNotFound
 from rendering.errors import SvgCaptionError, SvgRejected
 from services import watch
 
@@ -71,6 +71,8 @@ def broken() -> ApiError:
 
 def from_domain(error: SvgCaptionError, param: str | None = None) -> ApiError:
     """What one of our own errors means over HTTP."""
+    if isinstance(error, EngineClosed | EngineUnavailable):
+        return overloaded(str(error), error.code)
     return ApiError(_status(error), error.code, str(error), param=_param(error) or param)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from captioning.base_models import Quantization
 
@@ -30,6 +30,14 @@ class Settings(BaseModel):
     device: str = "auto"
     keep_words: bool = False  # whether the model reads a file's own title and desc, and may repeat them
     torch_threads: Count = 1  # per engine replica; more than one hurts on a busy machine
+
+    # Where the model runs elsewhere: in a server with OpenAI's completions API, such as vLLM, SGLang or LoRAX
+    engine_url: str | None = None  # None: an engine replica loads the model itself
+    engine_model: str | None = None  # the server's name for the base model; None: the only one it has
+    engine_api_key: SecretStr | None = None
+    engine_loads_adapters: bool = False  # whether it may be told to load the adapters that are asked for
+    engine_adapters_dir: str | None = None  # where it sees them; None: under the same path
+    engine_prompt_as: Literal["tokens", "text"] = "tokens"  # text for LoRAX, which takes no token ids
 
     # Where
     host: str = "127.0.0.1"

@@ -33,6 +33,11 @@ def generate(host: EngineHost, *adapters: str | None) -> list[Outcome]:
     return asyncio.run(host.generate([_request(adapter) for adapter in adapters]))
 
 
+def running(host: EngineHost) -> Engine:
+    assert isinstance(host._engine, Engine)
+    return host._engine
+
+
 def text(outcome: Outcome) -> str:
     assert isinstance(outcome, list), outcome
     return outcome[0].text
@@ -81,7 +86,7 @@ def test_a_poison_request_fails_alone(host: EngineHost) -> None:
         if 13 in args[0]:
             raise RuntimeError("CUDA error")
 
-    model: Any = host._engine._model
+    model: Any = running(host)._model
     model.model.embed_tokens.register_forward_pre_hook(fail_on_the_poison)
     poison = GenerationRequest([13, *PROMPT], max_new_tokens=12)
     good, bad, fine = asyncio.run(host.generate([_request(None), poison, _request(None)]))
@@ -96,9 +101,9 @@ def test_an_adapter_that_was_put_away_for_memory_comes_back(
     for seed, name in enumerate(("icons", "logos")):
         make_adapter(base_model, tmp_path / name, name, seed=seed)
     icons = text(generate(host, "icons")[0])
-    host._engine._shelf._max_bytes = host._engine.load_now.adapter_bytes
+    running(host)._shelf._max_bytes = running(host).load_now.adapter_bytes
     assert text(generate(host, "logos")[0]) != icons
-    assert list(host._engine.adapters) == ["logos"]
+    assert list(running(host).adapters) == ["logos"]
     assert text(generate(host, "icons")[0]) == icons
 
 
@@ -107,16 +112,16 @@ def test_who_goes_away_frees_the_place(host: EngineHost, base_model: Path, tmp_p
     endless = GenerationRequest(PROMPT, "icons", max_new_tokens=900)
 
     async def leave() -> None:
-        host._engine._scheduler._stop_ids = frozenset()
+        running(host)._scheduler._stop_ids = frozenset()
         call = asyncio.create_task(host.generate([endless, replace(endless, adapter=None)]))
-        while host._engine.load_now.rows < 2:
+        while running(host).load_now.rows < 2:
             await asyncio.sleep(0.01)
         call.cancel()
-        while host._engine.load_now.rows:
+        while running(host).load_now.rows:
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(leave(), 60))
-    assert host._engine.load_now.new_tokens < 1000
+    assert running(host).load_now.new_tokens < 1000
 
 
 def test_a_stream_brings_pieces_then_ends(host: EngineHost, base_model: Path, tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ def test_what_is_refused_comes_first(host: EngineHost) -> None:
 
 
 def test_who_stops_listening_frees_the_place_at_the_next_step(host: EngineHost) -> None:
-    engine = host._engine
+    engine = running(host)
     engine._scheduler._stop_ids = frozenset()
 
     async def leave() -> int:
@@ -175,11 +180,11 @@ def test_an_adapter_has_the_name_it_was_loaded_by_until_it_is_unloaded(
     folder = make_adapter(base_model, tmp_path / "runs" / "7", "icons", seed=1)
     host._catalog.register.load("mine", folder)
     assert asyncio.run(host.load("mine", folder)) is None
-    assert list(host._engine.adapters) == ["mine"]
+    assert list(running(host).adapters) == ["mine"]
     assert text(generate(host, "mine")[0]) != text(generate(host, None)[0])
     asyncio.run(host.unload("mine"))
     asyncio.run(host.unload("mine"))
-    assert list(host._engine.adapters) == []
+    assert list(running(host).adapters) == []
     (folder / "adapter_model.safetensors").write_bytes(b"nothing")
     assert isinstance(asyncio.run(host.load("mine", folder)), AdapterError)
     assert isinstance(asyncio.run(host.load("mine", tmp_path / "gone")), ModelNotFound)

@@ -24,6 +24,7 @@ class Settings(BaseModel):
     adapters_dir: Path = Path("adapters")  # seen from every node; read at each request, so never a restart
     runtime_adapters: bool = False  # whether anyone may load and unload adapters over HTTP, without a key
     adapter_sources: tuple[str, ...] = ()  # addresses to load them from: hf://owner/, s3://bucket/folder/
+    reports_dir: Path = Path("runs")  # of evaluations; the page shows the latest
     default_model: str | None = None  # adapter that answers a request which names none; None: the base model
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Quantization | None = None
@@ -60,7 +61,7 @@ class Settings(BaseModel):
     engine_cpus: Booking = 1.0
     engine_gpus: Booking = 0.0
 
-    @field_validator("adapters_dir")
+    @field_validator("adapters_dir", "reports_dir")
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()  # replicas run in a working directory of their own

@@ -37,7 +37,8 @@ class Fork:
         await (self._api if is_api else self._page)(scope, receive, send)
 
 
-def _build_page_app(settings: Settings) -> FastAPI:
+def _build_page_app(settings: Settings, key: str | None = None) -> FastAPI:
+    """The page alone; it asks the API at `settings.api_url`, wherever it is served itself."""
     import gradio
 
     from services.page import HEAD, STYLE_PATH, build_page, theme
@@ -46,7 +47,7 @@ def _build_page_app(settings: Settings) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
         app,
-        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5)),
+        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5, key=key)),
         path="/",
         theme=theme(),
         css_paths=[STYLE_PATH],

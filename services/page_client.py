@@ -75,9 +75,15 @@ class PageClient:
     """Models, previews, captions, titles and the latest report of one service."""
 
     def __init__(
-        self, api_url: str, *, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        api_url: str,
+        *,
+        timeout_s: float,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._api_url = api_url
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout_s = timeout_s
         self._transport = transport
 
@@ -159,7 +165,11 @@ class PageClient:
             Refused: it is none, or nobody answers.
         """
         client = httpx.AsyncClient(
-            base_url=self._api_url, timeout=self._timeout_s, transport=self._transport, trust_env=False
+            base_url=self._api_url,
+            headers=self._headers,
+            timeout=self._timeout_s,
+            transport=self._transport,
+            trust_env=False,
         )
         try:
             async with client, client.stream(method, path, **request) as answer:

@@ -117,6 +117,8 @@ def _scored(row: Mapping[str, Any], names: Sequence[str]) -> str:
 def _score(score: Mapping[str, Any]) -> str:
     if "score" not in score:
         return f'<span class="note" title="{escape(str(score.get("unavailable", "")))}">n/a</span>'
+    if score["low"] is None:
+        return f"{score['score']:.3f}"
     return f"{score['score']:.3f} <small>{score['low']:.3f} to {score['high']:.3f}</small>"
 
 

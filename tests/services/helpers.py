@@ -89,19 +89,27 @@ class FakeEngine:
 
 
 @contextmanager
-def service(
+def api_app(
     base_model: Path, engine: FakeEngine, *, urls: SvgUrls | None = None, **changes: object
-) -> Iterator[TestClient]:
-    """A client of the API alone, with settings that differ from the defaults by `changes`."""
+) -> Iterator[Border]:
+    """The API alone, with settings that differ from the defaults by `changes`."""
     settings = Settings.model_validate({"base_model": str(base_model), "page": False} | changes)
     spec = resolve(settings.base_model)
     catalog = Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
     with Rasterizer() as rasterizer:
         captioner = Captioner(catalog, tiny_llama_tokenizer(), engine)
-        app = Border(
+        yield Border(
             build_api(settings, captioner, rasterizer, engine, urls),
             max_body_bytes=settings.max_upload_bytes,
             deadline_s=settings.deadline_s,
             send_request_id=True,
         )
+
+
+@contextmanager
+def service(
+    base_model: Path, engine: FakeEngine, *, urls: SvgUrls | None = None, **changes: object
+) -> Iterator[TestClient]:
+    """A client of it."""
+    with api_app(base_model, engine, urls=urls, **changes) as app:
         yield TestClient(app, raise_server_exceptions=False)

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from rendering import Rasterizer, SvgCaptionError
+from rendering import Rasterizer
 from services import administration, chat, drawings, errors, reference, streams
 from services.administration import AdapterEngine
 from services.answers import answer, request_body, responses

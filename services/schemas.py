@@ -75,10 +75,8 @@ class TitleOptions(BaseModel):
     title: str = Field(min_length=1, max_length=2000, description="The words, such as a caption.")
 
 
-class TitleBody(TitleOptions):
+class TitleBody(TitleOptions, DrawingBody):
     """The JSON form of a title request."""
-
-    svg: str = Field(min_length=1, description="The text of one SVG file.")
 
 
 class CaptionText(BaseModel):

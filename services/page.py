@@ -107,15 +107,17 @@ def _one_drawing(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None
         "inputs": [source, models, n, length, variety],
         "outputs": [picture, result],
     } | _PRIVATE
-    running = [
-        file.upload(from_file, file, [source, file], **_PRIVATE).then(**describe),
-        send.click(from_code, code, source, **_PRIVATE).then(**describe),
-        samples.choose(from_sample, None, source, **_PRIVATE).then(**describe),
-        models.input(**describe),
-        again.click(**describe),
+    choices = [
+        file.upload(from_file, file, [source, file], **_PRIVATE),
+        send.click(from_code, code, source, **_PRIVATE),
+        samples.choose(from_sample, None, source, **_PRIVATE),
+        models.input(_same, source, source, **_PRIVATE),
+        again.click(_same, source, source, **_PRIVATE),
     ]
+    running = [choice.then(**describe) for choice in choices]
+    # While the choice is on its way, what is still being said of the drawing before is given up.
     for begun in (file.upload, send.click, samples.choose, models.input, again.click):
-        begun(None, cancels=running, api_visibility="private")  # what is said of the drawing before
+        begun(None, cancels=running, api_visibility="private")
     page.load(handlers.samples, None, samples, **_PRIVATE)
     page.load(handlers.models, models, models, **_PRIVATE)
     models.focus(handlers.models, models, models, **_PRIVATE)
@@ -139,3 +141,7 @@ def _many_files(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None:
     table.save(save, results, download, **_PRIVATE)
     page.load(handlers.model, model, model, **_PRIVATE)
     model.focus(handlers.model, model, model, **_PRIVATE)
+
+
+def _same(source: object) -> object:
+    return source

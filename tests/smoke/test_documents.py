@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -42,6 +43,23 @@ def test_links_lead_to_files(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8"))
     local = [target for target in targets if not target.startswith(("http://", "https://"))]
     assert [target for target in local if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "column"), [("llama-3.1-8b", 0), ("gemma-2-9b", 1)])
+def test_the_memory_that_is_promised_is_what_plan_says(model: str, column: int) -> None:
+    table = (ROOT / "docs" / "training-from-zero.md").read_text(encoding="utf-8")
+    rows = {
+        name: cells.split(" | ")[column]
+        for name, cells in re.findall(r"^\| (\w+)[^|]*\| (.+) \|$", table, re.M)
+    }
+    command = ["training", "plan", "test3-multi-gpu", f"model={model}", "--no-corpus", "--json"]
+    told = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    plan = json.loads(told.stdout)
+    assert rows["with"] == f"{plan['memory_gib']['total']:.1f}"
+    assert rows["trained"].startswith(f"{plan['trainable_parameters']:,} ")
 
 
 @pytest.mark.ray

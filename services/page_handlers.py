@@ -37,7 +37,7 @@ class Handlers:
     async def describe(
         self,
         source: Source | None,
-        models: Sequence[str],
+        models: Sequence[str] | None,
         n: float = 1,
         max_tokens: float | None = None,
         temperature: float = 0.0,
@@ -47,7 +47,7 @@ class Handlers:
             yield view.EMPTY, ""
             return
         wishes = Wishes(int(n), int(max_tokens) if max_tokens else None, temperature)
-        voices = [view.Voice(model) for model in models] or [view.Voice("")]
+        voices = [view.Voice(model) for model in models or ()] or [view.Voice("")]
         seen = _Seen()
         work = [self._look(source, seen), *(self._listen(source, wishes, voice, seen) for voice in voices)]
         tasks = [asyncio.create_task(each) for each in work]

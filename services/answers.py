@@ -20,6 +20,7 @@ from services.schemas import (
     FileResult,
     RenderBody,
     SvgInfo,
+    TitleBody,
     Usage,
 )
 from services.uploads import Upload
@@ -122,7 +123,7 @@ def responses(success: Any, *statuses: int, streams: bool = False) -> dict[int |
 
 
 def request_body(
-    json_body: type[CaptionBody | RenderBody], options: type[Any], *, several: bool
+    json_body: type[CaptionBody | RenderBody | TitleBody], options: type[Any], *, several: bool
 ) -> dict[str, Any]:
     """What OpenAPI shall say of a route that takes JSON as well as a form."""
     form = options.model_json_schema()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Protocol
 
@@ -12,8 +11,8 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from rendering import Rasterizer, SvgCaptionError, load
-from services import administration, chat, errors, reference, streams
+from rendering import Rasterizer
+from services import administration, chat, drawings, errors, reference, streams
 from services.administration import AdapterEngine
 from services.answers import answer, request_body, responses
 from services.asking import resolve, sampling_of
@@ -27,8 +26,6 @@ from services.schemas import (
     CaptionResponse,
     ModelCard,
     ModelList,
-    RenderBody,
-    RenderOptions,
 )
 from services.settings import Settings
 from services.svg_urls import SvgUrls
@@ -74,7 +71,6 @@ def build_api(
         settings.svg_url_hosts, max_bytes=settings.max_upload_bytes, timeout_s=settings.svg_url_timeout_s
     )
     gate = Gate(settings.max_pending)
-    drawing_threads = ThreadPoolExecutor(settings.render_workers, thread_name_prefix="render")
 
     async def admitted() -> AsyncIterator[AsyncExitStack]:
         """Inside the gate until the last byte has been sent; then what is on the stack is closed."""
@@ -130,22 +126,7 @@ def build_api(
             )
         return ModelList(data=cards)
 
-    @api.post(
-        "/v1/render",
-        summary="Preview one drawing as PNG",
-        dependencies=[Depends(admitted)],
-        response_class=Response,
-        responses=responses(None, 400, 413, 415, 422, 503, 504)
-        | {200: {"content": {"image/png": {}}, "description": "The sanitized drawing, padded to a square."}},
-        openapi_extra=request_body(RenderBody, RenderOptions, several=False),
-    )
-    async def render(request: Request) -> Response:
-        """Drawn from the sanitized copy by the same renderer that training and evaluation use."""
-        options, uploads = await read(request, RenderBody, RenderOptions, urls, max_files=1)
-        loop = asyncio.get_running_loop()
-        png = await loop.run_in_executor(drawing_threads, _draw, rasterizer, uploads[0], options.size_px)
-        return Response(png, media_type="image/png")
-
+    drawings.add_routes(api, settings, rasterizer, urls, admitted)
     administration.add_routes(api, settings, captioner.catalog, engine)
 
     @api.get("/healthz", summary="Is this process alive?")
@@ -180,10 +161,3 @@ async def _caption_events(
                 yield streams.event(
                     CaptionDelta(file=piece.request, index=piece.index, text=piece.text), "delta"
                 )
-
-
-def _draw(rasterizer: Rasterizer, upload: Upload, size_px: int) -> bytes:
-    try:
-        return rasterizer.render(load(upload.data), size_px=size_px, background="auto")
-    except SvgCaptionError as error:
-        raise errors.from_domain(error, upload.param) from None

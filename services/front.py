@@ -95,7 +95,8 @@ class Fork:
         await (self._api if is_api else self._page)(scope, receive, send)
 
 
-def _build_page_app(settings: Settings, key: str | None) -> FastAPI:
+def _build_page_app(settings: Settings, key: str | None = None) -> FastAPI:
+    """The page alone; it asks the API at `settings.api_url`, wherever it is served itself."""
     import gradio
 
     from services.page import HEAD, STYLE_PATH, build_page, theme

@@ -24,6 +24,7 @@ curl -N -F file=@icon.svg -F stream=true ORIGIN/v1/captions""",
     "/v1/chat/completions": """\
 curl --json '{"messages": [{"role": "user", "content": "<svg ...>"}]}' ORIGIN/v1/chat/completions""",
     "/v1/models": "curl ORIGIN/v1/models",
+    "/v1/title": "curl -F file=@icon.svg -F title='A red house' -o titled.svg ORIGIN/v1/title",
     "/v1/render": "curl -F file=@icon.svg -F size_px=256 -o icon.png ORIGIN/v1/render",
 }
 

@@ -56,10 +56,27 @@ class RenderOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     size_px: int = Field(512, ge=16, le=1024, description="Side of the square picture, in pixels.")
+    background: str = Field(
+        "auto",
+        max_length=32,
+        description="A colour, `transparent`, or `auto`: white, or grey under a nearly white drawing.",
+    )
 
 
 class RenderBody(RenderOptions, DrawingBody):
     """The JSON form of a render request."""
+
+
+class TitleOptions(BaseModel):
+    """What to call a drawing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(min_length=1, max_length=2000, description="The words, such as a caption.")
+
+
+class TitleBody(TitleOptions, DrawingBody):
+    """The JSON form of a title request."""
 
 
 class CaptionText(BaseModel):

@@ -24,6 +24,7 @@ class Settings(BaseModel):
     adapters_dir: Path = Path("adapters")  # seen from every node; read at each request, so never a restart
     runtime_adapters: bool = False  # whether anyone may load and unload adapters over HTTP, without a key
     adapter_sources: tuple[str, ...] = ()  # addresses to load them from: hf://owner/, s3://bucket/folder/
+    reports_dir: Path = Path("runs")  # of evaluations; the page shows the latest
     default_model: str | None = None  # adapter that answers a request which names none; None: the base model
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Quantization | None = None
@@ -74,7 +75,7 @@ class Settings(BaseModel):
     engine_gpus: Booking = 0.0
     engine_surge: bool | None = None  # an update starts new engines beside the old; None: if they need no GPU
 
-    @field_validator("adapters_dir", "keys_file")
+    @field_validator("adapters_dir", "keys_file", "reports_dir")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()  # replicas run in a working directory of their own

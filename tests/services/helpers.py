@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from captioning.base_models import resolve, weight_fingerprint
 from captioning.engine import Generation, GenerationRequest
@@ -91,14 +92,14 @@ class FakeEngine:
 
 
 @contextmanager
-def service(
+def api_app(
     base_model: Path,
     engine: FakeEngine,
     *observers: Observe,
     urls: SvgUrls | None = None,
     **changes: object,
-) -> Iterator[TestClient]:
-    """A client of the API alone, with settings that differ from the defaults by `changes`."""
+) -> Iterator[ASGIApp]:
+    """The API alone, with settings that differ from the defaults by `changes`."""
     settings = Settings.model_validate({"base_model": str(base_model), "page": False} | changes)
     spec = resolve(settings.base_model)
     catalog = Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
@@ -106,5 +107,17 @@ def service(
         captioner = Captioner(catalog, tiny_llama_tokenizer(), engine)
         api = build_api(settings, captioner, rasterizer, engine, urls)
         keyring = Keyring(settings.keys_file, page=True) if settings.keys_file else None
-        app = guard(settings, api, keyring, *observers, send_request_id=True)
+        yield guard(settings, api, keyring, *observers, send_request_id=True)
+
+
+@contextmanager
+def service(
+    base_model: Path,
+    engine: FakeEngine,
+    *observers: Observe,
+    urls: SvgUrls | None = None,
+    **changes: object,
+) -> Iterator[TestClient]:
+    """A client of it."""
+    with api_app(base_model, engine, *observers, urls=urls, **changes) as app:
         yield TestClient(app, raise_server_exceptions=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,49 @@ def test_render_gives_a_png_of_the_asked_size(client: TestClient) -> None:
     assert error(client.post("/v1/render", json={"svg": SQUARE, "size_px": 9999}), 422)["param"] == "size_px"
 
 
+def test_render_keeps_what_is_transparent_when_asked(client: TestClient) -> None:
+    answer = client.post("/v1/render", json={"svg": SQUARE, "background": "transparent"})
+    assert Image.open(io.BytesIO(answer.content)).mode == "RGBA"
+    refusal = error(client.post("/v1/render", json={"svg": SQUARE, "background": "url(x)"}), 422)
+    assert refusal["param"] == "background"
+
+
+def test_render_tells_the_size_of_the_drawing(client: TestClient) -> None:
+    wide = '<svg viewBox="0 0 40 10"><rect width="4" height="4"/></svg>'
+    headers = client.post("/v1/render", json={"svg": wide}).headers
+    assert (headers["x-svg-width"], headers["x-svg-height"]) == ("40", "10")
+
+
+def test_a_title_is_written_into_the_file_that_was_sent(client: TestClient) -> None:
+    answer = client.post("/v1/title", files={"file": CIRCLE}, data={"title": "A <b> & c"})
+    assert '<title id="title">A &lt;b&gt; &amp; c</title>' in answer.text
+    assert "<script>" in answer.text  # it is the sender's file, so no browser may open it:
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_title_is_refused_like_a_caption(client: TestClient) -> None:
+    assert error(client.post("/v1/title", json={"svg": TRUNCATED, "title": "T"}), 400)["type"] == "malformed"
+    assert error(client.post("/v1/title", json={"svg": SQUARE, "title": " "}), 422)["param"] == "title"
+    assert error(client.post("/v1/title", json={"svg": SQUARE}), 422)["param"] == "title"
+
+
+def test_the_latest_report_that_can_be_read_is_given(
+    base_model: Path, engine: FakeEngine, tmp_path: Path
+) -> None:
+    with service(base_model, engine, reports_dir=tmp_path) as client:
+        assert error(client.get("/v1/report"), 404)["type"] == "no_report"
+        for age, (name, text) in enumerate(
+            {"half": '{"rows"', "new": '{"rows": [1]}', "old": '{"rows": []}'}.items()
+        ):
+            path = tmp_path / name / "report.json"
+            path.parent.mkdir()
+            path.write_text(text)
+            os.utime(path, (1000 - age, 1000 - age))
+        assert client.get("/v1/report").json() == {"rows": [1]}
+
+
 def test_health_and_readiness_differ(client: TestClient, engine: FakeEngine) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "model": "tiny"}
     engine.is_ready = False
@@ -228,6 +272,8 @@ def test_openapi_and_its_page_name_every_route(client: TestClient) -> None:
         "/v1/load_lora_adapter",
         "/v1/unload_lora_adapter",
         "/v1/render",
+        "/v1/report",
+        "/v1/title",
         "/healthz",
         "/readyz",
     }

@@ -1,7 +1,7 @@
 """Asks for known vulnerabilities of what requirements.lock installs: `make audit`.
 
-Status 1 where there are any. A package that could not be asked about is named as such and is no failure, so that
-a machine without a network passes; `--strict` makes it one.
+Status 1 where there are any. Packages that could not be asked about are counted and are no failure, so that a
+machine without a network passes; `--strict` makes them one.
 """
 
 from __future__ import annotations

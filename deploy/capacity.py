@@ -1,4 +1,4 @@
-"""How many replicas a load needs, and what gives way next: `python deploy/capacity.py --help`.
+"""How many replicas a load needs, and what gives way next: `python -m deploy.capacity --help`.
 
 A simulation of ingress and engines from figures that you measured; it knows nothing of the code it stands
 for. Requests come at random (Poisson). An ingress replica works on one at a time; an engine replica reads
@@ -8,12 +8,16 @@ prompts one by one, then writes a token for every row of its batch in one step, 
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import random
+import statistics
 import sys
+import time
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+import numpy as np
 import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -104,7 +108,60 @@ def _quantile(values: list[float], share: float) -> float:
 
 
 @app.command()
-def main(
+def measure(
+    *,
+    base_model: Annotated[str, typer.Option(help="Name, Hugging Face id or folder.")] = "embedded",
+    quantization: Annotated[str | None, typer.Option(help="nf4, fp4 or int8.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    batch: Annotated[int, typer.Option(min=2)] = 16,
+    max_tokens: Annotated[int, typer.Option(min=2)] = 48,
+    rounds: Annotated[int, typer.Option(min=3, help="Of batches of several sizes.")] = 12,
+) -> None:
+    """Measure the engine of this machine on generated drawings, and print the options of `plan`.
+
+    On a CPU in processor time, with one thread: other work on the machine disturbs that little.
+    """
+    from captioning.engine import Engine, GenerationRequest
+    from training.corpora.scenes import generate_scene
+
+    engine = Engine.load(
+        base_model,
+        quantization=cast("Any", quantization),
+        device=device,
+        torch_threads=1,
+        max_batch_size=batch,
+    )
+    clock = time.perf_counter if device.startswith("cuda") else time.process_time
+    seeds = itertools.count()
+    work, seconds, prompt_tokens, tokens = [], [], [], []
+    for number in range(rounds + 1):
+        rows = (1, batch // 2, batch)[number % 3]
+        most = 1 if number % 4 == 0 else max_tokens
+        requests = [
+            GenerationRequest(engine.prepare(generate_scene(next(seeds)).svg, most).prompt_ids, None, most)
+            for _ in range(rows)
+        ]
+        began = clock()
+        written = engine.generate(requests)
+        if number:  # the first only warms up
+            lengths = [generation.completion_tokens for generation in written]
+            work.append([rows, max(lengths), sum(lengths)])
+            seconds.append(clock() - began)
+            prompt_tokens += [generation.prompt_tokens for generation in written]
+            tokens += lengths if most > 1 else []
+    engine.close()
+    prefill, step, row = np.linalg.lstsq(np.array(work, float), np.array(seconds), rcond=None)[0] * 1000
+    print(
+        f"prompts of {statistics.mean(prompt_tokens):.0f} tokens, captions of {statistics.mean(tokens):.0f}:"
+    )
+    print(
+        f"--prefill-ms {prefill:.1f} --step-ms {max(step, 0):.2f} --row-ms {max(row, 0):.2f} "
+        f"--tokens {statistics.mean(tokens):.0f} --batch {batch}"
+    )
+
+
+@app.command()
+def plan(
     *,
     prefill_ms: Annotated[float, typer.Option(min=0, help="To read one prompt.")],
     step_ms: Annotated[float, typer.Option(min=0, help="One decoding step without rows.")],

@@ -165,7 +165,7 @@ def wait_until_running(cluster: Cluster) -> None:
     def running() -> bool:
         status = cluster.status()
         assert status["status"] not in {"DEPLOY_FAILED", "UNHEALTHY"}, status
-        return status["status"] == "RUNNING"
+        return bool(status["status"] == "RUNNING")
 
     wait_for(running)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,8 +33,16 @@ app = typer.Typer(
 )
 
 Runs = Annotated[str, typer.Option("--runs", envvar="RUNS_DIR", help="Folder, or s3:// or gs:// address.")]
+
+
+def _checked_id(run: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", run):
+        raise typer.BadParameter(f"'{run}' is not up to 64 letters, digits, '.', '_' and '-'")
+    return run
+
+
 RunId = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run id that was printed when it was submitted.")
+    str, typer.Argument(metavar="RUN", help="The id printed at submission.", callback=_checked_id)
 ]
 
 
@@ -101,11 +110,7 @@ def execute(
 ) -> None:
     """Run a command as the run RUN, and end with its status. An interrupted run goes on under the same id."""
     store = Store(runs)
-    record = {
-        "run": run,
-        "command": command,
-        "began": _now(),
-    }
+    record = {"run": run, "command": command, "began": _now()}
     store.write_record(run, record)
     work = Path(os.environ.get("WORK_DIR") or store.folder or tempfile.mkdtemp(prefix="runs-"))
     apart = work != store.folder
@@ -185,4 +190,7 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except OSError as error:  # of the storage
+        sys.exit(f"{type(error).__name__}: {error}")

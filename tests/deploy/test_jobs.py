@@ -135,6 +135,20 @@ def test_unknown_run_names_those_that_are_there(tmp_path: Path) -> None:
     assert "There are: a" in finished.stderr
 
 
+def test_id_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    finished = runs("execute", "--runs", str(tmp_path / "runs"), "../other", "--", "true")
+    assert finished.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_storage_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finished = runs("execute", "--runs", str(tmp_path / "file"), "a", "--", "true")
+    assert finished.returncode == 1
+    assert "file" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 def test_unknown_kind_of_storage_is_refused() -> None:
     finished = runs("list", "--runs", "ftp://somewhere/runs")
     assert finished.returncode == 2

@@ -96,8 +96,11 @@ def cluster(hosts: None) -> Iterator[Callable[[], None]]:
         head = ["--head", f"--port={PORT}", f"--dashboard-host={HEAD.address}", f"--temp-dir={folder}"]
         stack.enter_context(ray_node(HEAD, *head))
 
+        second = stack.enter_context(ExitStack())
+
         def join() -> None:
-            stack.enter_context(ray_node(WORKER, f"--address={HEAD.address}:{PORT}"))
+            second.close()
+            second.enter_context(ray_node(WORKER, f"--address={HEAD.address}:{PORT}"))
 
         wait_for(
             lambda: (

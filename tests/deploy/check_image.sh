@@ -29,6 +29,7 @@ inside() {
     }
     as_user "$@" sh -c 'grep -E "^(Uid|CapBnd|NoNewPrivs)" /proc/self/status; ! touch /app/x 2> /dev/null'
     as_user "$@" sh -c '! command -v gcc pip uv make' || { echo "the image has build tools" >&2; exit 1; }
+    as_user "$@" python -m captioning services/samples/bicycle.svg
     as_user "$@" python -m services --host 0.0.0.0 --json > /run/ready.json &
     for _ in $(seq 600); do
         [ -s /run/ready.json ] && break
@@ -44,7 +45,6 @@ drawing = json.dumps({"svg": pathlib.Path("services/samples/mountains.svg").read
 kind = {"Content-Type": "application/json"}
 request = urllib.request.Request("http://127.0.0.1:8000/v1/captions", drawing, kind)
 print(urllib.request.urlopen(request, timeout=60).read().decode())'
-    as_user "$@" python -m captioning services/samples/bicycle.svg
     pkill -TERM -f '^python -m services'
     wait $! && echo "ended with status 0"
 }

@@ -66,11 +66,11 @@ def test_every_imported_library_is_declared() -> None:
     }
     imported = {
         module
-        for name in tracked_files(*PACKAGES, "tests", "benchmarks")
+        for name in tracked_files(*PACKAGES, "tests", "benchmarks", "deploy")
         if name.endswith(".py")
         for module in imported_modules(name)
     }
-    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests", "benchmarks"}
+    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests", "benchmarks", "deploy"}
     distributions = packages_distributions()
     missing = {
         module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
@@ -25,6 +25,10 @@ LOAD_PATH = "/v1/load_lora_adapter"
 UNLOAD_PATH = "/v1/unload_lora_adapter"
 ADMIN_PATHS = frozenset({LOAD_PATH, UNLOAD_PATH})
 """The routes that change what is served; where there are keys, they ask for an administrator's."""
+
+_SAID: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {}}, "description": "Done, in vLLM's words."}
+}
 
 AdapterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -62,11 +66,11 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
         LOAD_PATH,
         summary="Load an adapter",
         tags=["administration"],
-        response_class=PlainTextResponse,
-        responses=responses(None, 400, 403, 404, 409, 413, 415, 422, 503, 504),
+        response_model=None,
+        responses=_SAID | responses(None, 400, 403, 404, 409, 413, 415, 422, 503, 504),
         openapi_extra=json_body(LoadAdapter),
     )
-    async def load_lora_adapter(request: Request) -> str:
+    async def load_lora_adapter(request: Request) -> PlainTextResponse:
         """On all engine replicas, at once; it is served until it is unloaded, after a restart too."""
         _check_allowed(settings)
         body = await read_json(request, LoadAdapter)
@@ -76,17 +80,17 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
             if problem := await engine.load(body.lora_name, folder):
                 raise _failed(problem)
             await asyncio.to_thread(_registered, catalog.register.load, body.lora_name, folder)
-        return f"Success: LoRA adapter '{body.lora_name}' added successfully."
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
     @api.post(
         UNLOAD_PATH,
         summary="Unload an adapter",
         tags=["administration"],
-        response_class=PlainTextResponse,
-        responses=responses(None, 400, 403, 404, 409, 413, 415, 422, 503, 504),
+        response_model=None,
+        responses=_SAID | responses(None, 400, 403, 404, 409, 413, 415, 422, 503, 504),
         openapi_extra=json_body(UnloadAdapter),
     )
-    async def unload_lora_adapter(request: Request) -> str:
+    async def unload_lora_adapter(request: Request) -> PlainTextResponse:
         """What is being written goes on with it. Its folder stays where it is, and is not served any more."""
         _check_allowed(settings)
         body = await read_json(request, UnloadAdapter)
@@ -97,7 +101,7 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
                 )
             await asyncio.to_thread(_registered, catalog.register.unload, body.lora_name)
             await engine.unload(body.lora_name)
-        return f"Success: LoRA adapter '{body.lora_name}' removed successfully."
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
 
 def _check_allowed(settings: Settings) -> None:

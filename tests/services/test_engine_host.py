@@ -16,7 +16,7 @@ from captioning.engine import Engine, GenerationRequest
 from captioning.errors import AdapterError, ModelNotFound
 from rendering.errors import SvgCaptionError
 from services.catalog import Catalog
-from services.engine_host import End, EngineHost, Outcome, Piece
+from services.engine_host import End, EngineHost, News, Outcome, Piece
 from tests.captioning.helpers import make_adapter, make_manifest
 
 PROMPT = list(range(20, 60))
@@ -149,10 +149,10 @@ def test_a_stream_brings_pieces_then_ends(host: EngineHost, base_model: Path, tm
 
 
 def test_what_is_refused_comes_first(host: EngineHost) -> None:
-    async def first() -> object:
+    async def first() -> News:
         return await anext(host.stream([_request("nobody")]))
 
-    [end] = asyncio.run(first())  # type: ignore[misc]
+    [end] = asyncio.run(first())
     assert isinstance(end, End)
     assert isinstance(end.outcome, ModelNotFound)
 

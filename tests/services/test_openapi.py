@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -15,6 +16,7 @@ from schemathesis.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from schemathesis.core.result import Ok
 
 from tests.live_service import LiveService
 
@@ -28,8 +30,9 @@ CHECKS = [
 ]
 
 
-def strategies(url: str) -> Iterator[st.SearchStrategy[schemathesis.Case]]:
+def strategies(url: str) -> Iterator[st.SearchStrategy[schemathesis.Case[Any]]]:
     for found in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
         yield operation.as_strategy(GenerationMode.POSITIVE)
         if operation.method == "post":
@@ -47,7 +50,7 @@ def test_no_request_of_any_shape_breaks_the_service(live_service: LiveService, e
         suppress_health_check=list(HealthCheck),
     )
     @given(st.one_of(*strategies(live_service.url)))
-    def check(case: schemathesis.Case) -> None:
+    def check(case: schemathesis.Case[Any]) -> None:
         answer = case.call(base_url=live_service.url)
         case.validate_response(answer, checks=CHECKS)
 

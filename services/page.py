@@ -66,7 +66,7 @@ def build_page(client: PageClient) -> gr.Blocks:
                 found = gr.HTML(tables.NO_REPORT, elem_id="report")
             evaluation.select(handlers.report, None, found, **_PRIVATE)
         gr.HTML(view.FOOTER)
-        gr.api(handlers.caption, api_name="caption")
+        gr.api(handlers.caption, api_name="caption")  # type: ignore[attr-defined] # not in its __all__
     page.queue(default_concurrency_limit=8, max_size=64)
     return page
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -72,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     base_model = make_tiny_llama(folder / "tiny")
     engine, page_port = FakeEngine(), free_port()
-    changes = {
+    changes: dict[str, Any] = {
         "port": free_port(),
         "adapters_dir": folder / "adapters",
         "reports_dir": folder / "runs",

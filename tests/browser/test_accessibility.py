@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 
 def findings(page: webdriver.Chrome) -> list[str]:
-    page.execute_script("document.getAnimations().forEach((animation) => animation.finish())")  # type: ignore[no-untyped-call]
+    page.execute_script("document.getAnimations().forEach((animation) => animation.finish())")
     return [
         f"{found['impact']} {found['id']}: {node['html']}"
         for found in Axe().run(page)["violations"]
@@ -30,7 +30,7 @@ def findings(page: webdriver.Chrome) -> list[str]:
 
 def fits(page: webdriver.Chrome) -> bool:
     """Nothing makes the page wider than the screen."""
-    return bool(page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))  # type: ignore[no-untyped-call]
+    return bool(page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])

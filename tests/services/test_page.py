@@ -36,8 +36,9 @@ PREVIEW = Preview(b"png", 24, 16)
 @pytest.fixture
 def page_client(base_model: Path, engine: FakeEngine, tmp_path: Path) -> Iterator[PageClient]:
     """Adapters go to `tmp_path / "adapters"`, reports to `tmp_path / "runs"`."""
-    folders = {"adapters_dir": tmp_path / "adapters", "reports_dir": tmp_path / "runs"}
-    with service(base_model, engine, **folders) as client:
+    with service(
+        base_model, engine, adapters_dir=tmp_path / "adapters", reports_dir=tmp_path / "runs"
+    ) as client:
         yield _page_client(client)
 
 
@@ -292,10 +293,9 @@ def test_chunks_keep_to_files_and_bytes() -> None:
 
 
 def test_a_batch_captions_every_file_it_can(page_client: PageClient, tmp_path: Path) -> None:
-    files: dict[str, str | bytes] = {f"{number}.svg": SQUARE for number in range(9)}
-    archive = zipped(
-        tmp_path / "a.zip", {"bad.svg": TRUNCATED, "bomb.svg": b" " * (MAX_FILE_BYTES + 1)} | files
-    )
+    files: dict[str, str | bytes] = {"bad.svg": TRUNCATED, "bomb.svg": b" " * (MAX_FILE_BYTES + 1)}
+    files |= {f"{number}.svg": SQUARE for number in range(9)}
+    archive = zipped(tmp_path / "a.zip", files)
     steps = gather(Handlers(page_client).batch([str(archive)], None))
     assert [len(results) for _, results, _ in steps] == [1, 9, 11]
     html, results, _ = steps[-1]

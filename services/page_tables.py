@@ -72,7 +72,7 @@ def to_csv(results: Sequence[FileResult]) -> str:
     writer.writerow(["file", "caption", "status", "error"])
     for result in results:
         error = result.error.message if result.error else ""
-        for text in [caption.text for caption in result.captions or []] or [""]:
+        for text in [caption.text for caption in result.captions or ()] or [""]:
             writer.writerow([_plain(result.file), _plain(text), result.status, _plain(error)])
     return out.getvalue()
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from axe_core_python.sync_selenium import Axe
+from axe_core_python.selenium import Axe
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,18 +15,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import uvicorn
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from starlette.types import ASGIApp
 
-from services.front import _build_page_app
-from services.settings import Settings
-from tests.live_service import free_port
+from tests.live_service import START_TIMEOUT_S, free_port
 from tests.services.helpers import FakeEngine, api_app
 from tests.tiny_models import make_tiny_llama
 
+ROOT = Path(__file__).parents[2]
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -72,19 +75,36 @@ class Server:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     base_model = make_tiny_llama(folder / "tiny")
-    engine, page_port = FakeEngine(), free_port()
+    engine, page_port, api_port = FakeEngine(), free_port(), free_port()
     changes: dict[str, Any] = {
-        "port": free_port(),
+        "port": api_port,
         "adapters_dir": folder / "adapters",
         "reports_dir": folder / "runs",
         "deadline_s": 30,
     }
-    page_app = _build_page_app(Settings.model_validate({"base_model": str(base_model)} | changes))
+    url = f"http://127.0.0.1:{page_port}"
     with api_app(base_model, engine, **changes) as app:
-        api, page = Server(app, int(str(changes["port"]))), Server(page_app, page_port)
-        yield Site(f"http://127.0.0.1:{page_port}", base_model, folder, engine, api)
-        page.stop()
-        api.stop()
+        api = Server(app, api_port)
+        page = subprocess.Popen(
+            [sys.executable, "-m", "tests.browser.page_server", str(page_port), str(api_port)], cwd=ROOT
+        )
+        try:
+            await_answer(url)
+            yield Site(url, base_model, folder, engine, api)
+        finally:
+            page.terminate()
+            page.wait(30)
+            api.stop()
+
+
+def await_answer(url: str) -> None:
+    for _ in range(START_TIMEOUT_S * 5):
+        try:
+            if httpx.get(url, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise TimeoutError(f"{url} does not answer")
 
 
 @pytest.fixture(scope="session")

@@ -126,11 +126,11 @@ def test_a_slow_answer_is_waited_for_in_words_and_may_be_replaced(
     choose(page, tmp_path / "slow.svg", CIRCLE)
     await_one(page, "#result .pending", "Reading the drawing")
     assert await_one(page, "#picture img.render")
-    assert page.find_element(By.ID, "result").get_attribute("aria-busy") == "true"
+    await_one(page, "#result[aria-busy=true]")
     site.engine.delay_s = 0
     choose(page, tmp_path / "quick.svg", SQUARE)
     await_one(page, DONE)
-    assert page.find_element(By.ID, "result").get_attribute("aria-busy") == "false"
+    await_one(page, "#result[aria-busy=false]")
     WebDriverWait(page, PATIENCE_S).until(lambda _: site.engine.streams == 0)  # the slow one was given up
 
 

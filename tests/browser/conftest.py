@@ -22,11 +22,12 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from starlette.types import ASGIApp
 
-from tests.live_service import START_TIMEOUT_S, free_port
+from tests.live_service import free_port
 from tests.services.helpers import FakeEngine, api_app
 from tests.tiny_models import make_tiny_llama
 
 ROOT = Path(__file__).parents[2]
+_START_TIMEOUT_S = 120
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -98,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def await_answer(url: str) -> None:
-    for _ in range(START_TIMEOUT_S * 5):
+    for _ in range(_START_TIMEOUT_S * 5):
         try:
             if httpx.get(url, trust_env=False).is_success:
                 return

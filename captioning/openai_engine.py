@@ -157,7 +157,7 @@ class OpenAIEngine(CaptionEngine):
             outcome = errors.exceptions[0]
         finally:
             load.waiting -= ticket.started is None
-        if not ticket.finish(outcome):
+        if ticket.done:  # cancelled meanwhile
             return
         if isinstance(outcome, BaseException):
             load.failed += 1
@@ -166,6 +166,7 @@ class OpenAIEngine(CaptionEngine):
             load.prompt_tokens += outcome[0].prompt_tokens
             load.new_tokens += sum(text.completion_tokens for text in outcome)
             load.first_token_s += (ticket.first_token or ticket.submitted) - ticket.submitted
+        ticket.finish(outcome)  # last: who waits for it may look at the numbers at once
 
     async def _text(self, ticket: Ticket, index: int, wanted: dict[str, Any]) -> Generation:
         """One text: each of a request's is asked for by itself, so that its seed and its length are known."""

@@ -191,6 +191,7 @@ def test_many_files_make_a_table_and_a_download(
     assert [json.loads(line)["status"] for line in lines] == [200, 400, 200]
 
 
+@pytest.mark.slow
 def test_the_latest_report_is_shown_without_a_restart(page: webdriver.Chrome, site: Site) -> None:
     turn_to(page, "Evaluation")
     await_one(page, "#report", "No evaluation yet")

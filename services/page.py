@@ -106,18 +106,16 @@ def _one_drawing(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None
         "fn": handlers.describe,
         "inputs": [source, models, n, length, variety],
         "outputs": [picture, result],
+        "trigger_mode": "multiple",  # the next one ends the one before: see `Handlers.describe`
     } | _PRIVATE
-    choices = [
+    for choice in (
         file.upload(from_file, file, [source, file], **_PRIVATE),
         send.click(from_code, code, source, **_PRIVATE),
         samples.choose(from_sample, None, source, **_PRIVATE),
         models.input(_same, source, source, **_PRIVATE),
         again.click(_same, source, source, **_PRIVATE),
-    ]
-    running = [choice.then(**describe) for choice in choices]
-    # While the choice is on its way, what is still being said of the drawing before is given up.
-    for begun in (file.upload, send.click, samples.choose, models.input, again.click):
-        begun(None, cancels=running, api_visibility="private")
+    ):
+        choice.then(**describe)
     page.load(handlers.samples, None, samples, **_PRIVATE)
     page.load(handlers.models, models, models, **_PRIVATE)
     models.focus(handlers.models, models, models, **_PRIVATE)

@@ -33,16 +33,24 @@ class Handlers:
     def __init__(self, client: PageClient) -> None:
         self._client = client
         self._gallery = ""
+        self._running: dict[str | None, list[asyncio.Task[None]]] = {}  # by the visitor's session
 
-    async def describe(
+    async def describe(  # noqa: PLR0917 # Gradio passes them by position
         self,
         source: Source | None,
         models: Sequence[str] | None,
         n: float = 1,
         max_tokens: float | None = None,
         temperature: float = 0.0,
+        request: gr.Request | None = None,
     ) -> AsyncGenerator[tuple[str, str], None]:
-        """The render and the captions of all models at once, each as soon as there is something new."""
+        """The render and the captions of all models at once, each as soon as there is something new.
+
+        What is still being said to the same visitor is given up; Gradio's `cancels` comes too late for it.
+        """
+        session = request.session_hash if request else None
+        for task in self._running.pop(session, []):
+            task.cancel()
         if source is None:
             yield view.EMPTY, ""
             return
@@ -50,12 +58,14 @@ class Handlers:
         voices = [view.Voice(model) for model in models or ()] or [view.Voice("")]
         seen = _Seen()
         work = [self._look(source, seen), *(self._listen(source, wishes, voice, seen) for voice in voices)]
-        tasks = [asyncio.create_task(each) for each in work]
+        tasks = self._running[session] = [asyncio.create_task(each) for each in work]
         try:
             yield view.picture(source.name, None), view.voices(voices)
             while not all(task.done() for task in tasks):
                 await seen.news.wait()
                 seen.news.clear()
+                if self._running.get(session) is not tasks:
+                    return
                 yield view.picture(source.name, seen.picture), view.voices(voices)
                 await asyncio.sleep(_REDRAW_S)
             await asyncio.gather(*tasks)
@@ -63,6 +73,8 @@ class Handlers:
         finally:
             for task in tasks:
                 task.cancel()
+            if self._running.get(session) is tasks:
+                del self._running[session]
 
     async def _look(self, source: Source, seen: _Seen) -> None:
         """A drawing that cannot be rasterized may still be captioned."""

@@ -30,7 +30,7 @@ _HEIGHT_REM = 21
 RESULT_JS = """\
 element.setAttribute('aria-live', 'polite');
 watch('value', () => {
-  element.setAttribute('aria-busy', String(Boolean(element.querySelector('.pending'))));
+  element.setAttribute('aria-busy', String(props.value.includes('"caption pending"')));  // not yet drawn
 });
 element.addEventListener('click', async (event) => {
   const button = event.target.closest('button');

@@ -11,4 +11,5 @@ from services.settings import Settings
 
 if __name__ == "__main__":
     port, api_port = map(int, sys.argv[1:])
-    uvicorn.run(_build_page_app(Settings(port=api_port, deadline_s=30)), port=port, log_level="error")
+    app = _build_page_app(Settings(port=api_port, deadline_s=30))
+    uvicorn.run(app, port=port, log_level="error", timeout_graceful_shutdown=1)

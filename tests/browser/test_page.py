@@ -126,11 +126,11 @@ def test_a_slow_answer_is_waited_for_in_words_and_may_be_replaced(
     choose(page, tmp_path / "slow.svg", CIRCLE)
     await_one(page, "#result .pending", "Reading the drawing")
     assert await_one(page, "#picture img.render")
-    await_one(page, "#result[aria-busy=true]")
+    await_one(page, "#result [aria-busy=true]")
     site.engine.delay_s = 0
     choose(page, tmp_path / "quick.svg", SQUARE)
     await_one(page, DONE)
-    await_one(page, "#result[aria-busy=false]")
+    await_one(page, "#result [aria-busy=false]")
     WebDriverWait(page, PATIENCE_S).until(lambda _: site.engine.streams == 0)  # the slow one was given up
 
 
@@ -191,7 +191,6 @@ def test_many_files_make_a_table_and_a_download(
     assert [json.loads(line)["status"] for line in lines] == [200, 400, 200]
 
 
-@pytest.mark.slow
 def test_the_latest_report_is_shown_without_a_restart(page: webdriver.Chrome, site: Site) -> None:
     turn_to(page, "Evaluation")
     await_one(page, "#report", "No evaluation yet")

@@ -3,10 +3,14 @@ PORT ?= 8000
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock
+.PHONY: help setup demo test lint format bench job-llama-te job-gemma-te job-test-svg job-ext-capt job-results \
+  lock lock-cpu image image-cpu sbom audit
+JOBS := job-llama-te job-gemma-te job-test-svg job-ext-capt
+IMAGE := svg-captioner:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+CONTAINER ?= docker
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: ## Make .venv from requirements.lock and check the system libraries
 	@deploy/setup.sh $(SETUP_FLAGS)
@@ -23,7 +27,7 @@ lint: setup ## Check style, types, import contracts and shell scripts
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports --no-cache
-	@if command -v shellcheck > /dev/null; then shellcheck .ci/run deploy/*.sh deploy/jobs/*.sh; \
+	@if command -v shellcheck > /dev/null; then shellcheck .ci/run $$(git ls-files '*.sh' '*.sbatch'); \
 	  else echo "shellcheck is not installed: the shell scripts were not checked"; fi
 
 format: setup ## Rewrite the code in the project's style
@@ -35,7 +39,40 @@ bench: setup ## Run every script in benchmarks/; two compare with TRL: pip insta
 	  PYTHONPATH=".:$$PYTHONPATH" $(PYTHON) "$$script" || failed="$$failed $$script"; done; \
 	  [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
+# Each of the four also takes ARGS="--limit 20", RUNS_DIR=s3://bucket/runs and RUN=id to go on with a run.
+job-llama-te: ## Fine-tune Llama 3.1 8B on the Ray at RAY_API_SERVER_ADDRESS (MODEL=embedded for a small run)
+job-gemma-te: ## Fine-tune Gemma 2 9B there (MODEL=embedded)
+job-test-svg: ## Compare SVG renderers there
+job-ext-capt: ## Score BLIP, ViT-GPT2 and CogVLM there (SUITE=embedded)
+$(JOBS): job-%: setup
+	@deploy/jobs/$(subst -,_,$*).sh $(ARGS)
+
+job-results: setup ## List the runs in RUNS_DIR, or show one (RUN=id)
+	@$(PYTHON) deploy/jobs/runs.py $(if $(RUN),show $(RUN),list) $(ARGS)
+
 lock: setup ## Resolve requirements.lock anew, with the newest versions
 	@$(PYTHON) -m uv pip compile pyproject.toml --extra dev --extra renderers --output-file requirements.lock \
 	  --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" > /dev/null
+
+lock-cpu: setup ## Write requirements-cpu.lock: the same versions, with PyTorch's builds for CPUs only
+	@cp requirements.lock requirements-cpu.lock
+	@$(PYTHON) -m uv pip compile pyproject.toml --extra renderers --output-file requirements-cpu.lock \
+	  --quiet --torch-backend cpu --python-version 3.11 --python-platform linux --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock-cpu" > /dev/null
+
+image: ## Build the container image with CUDA (CONTAINER=podman for another builder)
+	@$(CONTAINER) build --file deploy/Dockerfile --tag $(IMAGE) $(IMAGE_FLAGS) \
+	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION="$$(git rev-parse HEAD)" .
+
+image-cpu: IMAGE := $(IMAGE)-cpu
+image-cpu: IMAGE_FLAGS += --build-arg LOCK=requirements-cpu.lock --build-arg UV_TORCH_BACKEND=cpu
+image-cpu: image ## Build the image without CUDA, from the lock of `make lock-cpu`
+
+sbom: setup ## Write build/sbom.cdx.json: what the lock installs, with hashes, in CycloneDX
+	@mkdir -p build
+	@$(PYTHON) -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+	  --mc-type application --output-reproducible --output-file build/sbom.cdx.json
+
+audit: setup ## Ask for known vulnerabilities of what the lock installs (ARGS=--strict: all must be known)
+	@$(PYTHON) deploy/audit.py $(ARGS)

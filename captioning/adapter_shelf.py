@@ -21,6 +21,8 @@ class AdapterShelf:
     """May be used by several threads. `max_bytes` None: no limit."""
 
     def __init__(self, max_bytes: int | None = None) -> None:
+        self.loads = 0
+        self.evictions = 0
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._loaded: dict[str, Loaded] = {}  # the last used at the end
@@ -55,6 +57,8 @@ class AdapterShelf:
                     )
                 gone.append(self._loaded.pop(idle.pop(0)))
             self._loaded[manifest.adapter_id] = Loaded(manifest, lora)
+            self.loads += 1
+            self.evictions += len(gone) - 1  # the first had the same id, if any
             return [loaded.lora for loaded in gone if loaded]
 
     def remove(self, adapter_id: str) -> Lora:

@@ -152,10 +152,14 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise AdapterError(f"{folder / MANIFEST_FILE}: {problems}") from None
 
 
-def check_compatible(manifest: Manifest, spec: BaseModelSpec, fingerprint: str) -> None:
-    """Refuse an adapter that was trained on other weights or other prompts than are served here."""
+def check_compatible(manifest: Manifest, spec: BaseModelSpec, fingerprint: str | None) -> None:
+    """Refuse an adapter that was trained on other weights or other prompts than are served here.
+
+    `fingerprint` None: the weights are not on this machine, so the base model's name must do.
+    """
     adapter = f"adapter '{manifest.adapter_id}'"
-    if manifest.base_fingerprint != fingerprint:
+    same = manifest.base_model == spec.id if fingerprint is None else manifest.base_fingerprint == fingerprint
+    if not same:
         raise AdapterError(
             f"{adapter} was trained on '{manifest.base_model}' ({manifest.base_fingerprint}), here is base "
             f"model '{spec.id}' ({fingerprint}). Load the base model it was trained on, or retrain."

@@ -11,8 +11,7 @@ requests, adapters and cancellations come and go while it does. May be used from
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -40,18 +39,17 @@ from captioning.base_models import (
     resolve,
     weight_fingerprint,
 )
+from captioning.caption_engine import Caption, CaptionEngine
 from captioning.errors import AdapterError, ConfigError, PromptTooLong
 from captioning.generation import Delta, FinishReason, Generation, GenerationRequest
 from captioning.load import Load
 from captioning.lora_bank import LoraBank
 from captioning.memory import affordable_tokens, dequantized, has_room
-from captioning.pipeline import Prepared, prepare
 from captioning.prompt import end_token_id, fixed_prefix
 from captioning.rows import Prompt
 from captioning.scheduler import Scheduler
 from captioning.ticket import Ticket
 from captioning.writing import rows_for
-from rendering import Drawing, SvgCaptionError
 
 __all__ = [
     "Caption", "Delta", "Engine", "FinishReason", "Generation", "GenerationRequest", "Load", "Ticket",
@@ -60,15 +58,8 @@ __all__ = [
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-@dataclass(frozen=True)
-class Caption(Generation):
-    """A generation together with the drawing that it describes."""
-
-    drawing: Drawing
-
-
-class Engine:
-    """Close it, or leave it to the garbage collector: either ends its thread."""
+class Engine(CaptionEngine):
+    """Runs a model on this machine's CPU or GPU."""
 
     def __init__(
         self,
@@ -81,12 +72,11 @@ class Engine:
         adapter_bytes: int | None = None,
         quantization: Quantization | None = None,
     ) -> None:
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.max_batch_size = max_batch_size
         context: int = spec.max_context_tokens or model.config.max_position_embeddings
         cache_tokens = cache_tokens or min(max_batch_size * context, affordable_tokens(model))
-        self.max_context_tokens = min(context, cache_tokens)
+        super().__init__(
+            spec, tokenizer, max_batch_size=max_batch_size, max_context_tokens=min(context, cache_tokens)
+        )
         self._model = model.eval()
         self._quantization = quantization or quantization_of(model)
         self._fit = AdapterFit(model)
@@ -149,29 +139,36 @@ class Engine:
 
     @property
     def adapters(self) -> dict[str, Manifest]:
-        """The adapters that can be asked for, by id."""
         return self._shelf.manifests
 
     @property
     def load_now(self) -> Load:
-        """What the engine is doing and has done: for metrics."""
-        return replace(self._scheduler.load, adapter_bytes=self._shelf.bytes)
+        shelf = self._shelf
+        return replace(
+            self._scheduler.load,
+            adapter_bytes=shelf.bytes,
+            adapter_loads=shelf.loads,
+            adapter_evictions=shelf.evictions,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the base model's weights; an adapter must carry the same."""
         return weight_fingerprint(self.spec)
 
-    def load_adapter(self, folder: str | Path) -> Manifest:
+    def load_adapter(self, folder: str | Path, adapter_id: str | None = None) -> Manifest:
         """Load an adapter, taking the place of one with the same id and, for memory, of unused ones.
 
-        What is being written goes on, with the adapter it began with.
+        What is being written goes on, with the adapter it began with. `adapter_id` is the name to ask for it
+        by, if not its own.
 
         Raises:
             AdapterError: the folder is broken, the adapter does not fit this base model, or there is no
                 memory for it beside those in use.
         """
         manifest = read_manifest(folder)
+        if adapter_id is not None:
+            manifest = manifest.model_copy(update={"adapter_id": adapter_id})
         if manifest.adapter_id == self.spec.id:
             raise AdapterError(
                 f"'{folder}': the adapter has the id of its base model, '{self.spec.id}'. Rename it."
@@ -189,17 +186,10 @@ class Engine:
         self._scheduler.between_turns(lambda: self._bank.forget(gone))
 
     def submit(self, request: GenerationRequest, *, stream: bool = False) -> Ticket:
-        """Queue a request and return at once; with `stream`, iterate over the ticket for its text.
-
-        Greedy texts do not depend on the company they are written in, but for the last bits of the
-        arithmetic. Bounding the queue and giving up in time are the caller's: `Ticket.cancel`.
-
-        Raises:
-            ModelNotFound: an adapter that is not loaded.
-            PromptTooLong: prompt and `max_new_tokens` together pass the context.
-            EngineClosed: it was closed.
+        """As every engine does; greedy texts do not depend on the company they are written in, but for the
+        last bits of the arithmetic.
         """
-        self._check(request)
+        self.check(request)
         adapter = self._shelf.take(request.adapter) if request.adapter is not None else None
         ticket = Ticket(request, stream=stream)
         if adapter:
@@ -213,71 +203,19 @@ class Engine:
             raise
         return ticket
 
-    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
-        """The texts of all requests in their order, `n` for each; waits for them.
-
-        Raises: what `submit` does, and the error of the first request that failed.
-        """
-        for request in requests:
-            self._check(request)
-        tickets: list[Ticket] = []
-        try:
-            tickets += map(self.submit, requests)
-            return [text for ticket in tickets for text in ticket.result()]
-        finally:
-            for ticket in tickets:
-                ticket.cancel()
-
-    def prepare(self, svg: bytes | str, max_new_tokens: int = 64) -> Prepared:
-        """One file's drawing and prompt, short enough to write `max_new_tokens` after it."""
-        return prepare(svg, self.tokenizer, max_prompt_tokens=self.max_context_tokens - max_new_tokens)
-
-    def caption(
-        self,
-        svgs: Sequence[bytes | str],
-        *,
-        adapter: str | None = None,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-    ) -> list[Caption | SvgCaptionError]:
-        """For each file its caption, or the error because of which it has none."""
-        prepared = [self._try_prepare(svg, max_new_tokens) for svg in svgs]
-        requests = [
-            GenerationRequest(item.prompt_ids, adapter, max_new_tokens, temperature)
-            for item in prepared
-            if isinstance(item, Prepared)
-        ]
-        generations = iter(self.generate(requests))
-        return [
-            Caption(**asdict(next(generations)), drawing=item.drawing) if isinstance(item, Prepared) else item
-            for item in prepared
-        ]
+    @property
+    def closed(self) -> bool:
+        return self._scheduler.closed
 
     def close(self) -> None:
-        """Fail what has not ended with EngineClosed, and end the thread."""
         self._end()
 
-    def _try_prepare(self, svg: bytes | str, max_new_tokens: int) -> Prepared | SvgCaptionError:
-        try:
-            return self.prepare(svg, max_new_tokens)
-        except SvgCaptionError as error:
-            return error
-
-    def _check(self, request: GenerationRequest) -> None:
-        wanted = request.max_new_tokens
-        if not request.prompt_ids or wanted < 1 or not request.temperature >= 0 or "" in request.stop:
-            raise ConfigError(
-                f"cannot generate from {len(request.prompt_ids)} prompt tokens with max_new_tokens={wanted}, "
-                f"temperature={request.temperature} stop={request.stop}: at least 1, 1, 0 and no empty one"
-            )
-        if not 1 <= request.n <= self.max_batch_size:
-            raise ConfigError(f"cannot generate n={request.n} texts: 1 to {self.max_batch_size}")
-        room = len(request.prompt_ids) + wanted
-        if room > self.max_context_tokens or not self._rows.holds(request.n, room):
+    def check(self, request: GenerationRequest) -> None:
+        super().check(request)
+        if not self._rows.holds(request.n, len(request.prompt_ids) + request.max_new_tokens):
             raise PromptTooLong(
-                f"{len(request.prompt_ids):,} prompt tokens and {wanted:,} new ones: "
-                f"the context of '{self.spec.id}' holds {self.max_context_tokens:,}"
-                + (f", and the cache has no room for {request.n} such texts" if request.n > 1 else "")
+                f"{len(request.prompt_ids):,} prompt tokens and {request.max_new_tokens:,} new ones: "
+                f"the cache has no room for {request.n} such texts"
             )
 
 

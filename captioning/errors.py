@@ -35,10 +35,34 @@ class PromptTooLong(SvgCaptionError, ValueError):
     code = "prompt_too_long"
 
 
+class OutputError(SvgCaptionError, ValueError):
+    """A file of results that cannot be gone on with."""
+
+    code = "output"
+
+
 class EngineClosed(SvgCaptionError, RuntimeError):
     """The engine was closed, or broke down for good, before the request was answered."""
 
     code = "engine_closed"
+
+
+class WorkersFailed(SvgCaptionError, RuntimeError):
+    """A run on several workers cannot go on."""
+
+    code = "workers"
+
+
+class EngineUnavailable(SvgCaptionError, ConnectionError):
+    """The server that runs the model does not answer as it should; it may do so later."""
+
+    code = "engine_unavailable"
+
+
+class ServerRefused(SvgCaptionError, ValueError):
+    """The server that runs the model does not take the request."""
+
+    code = "server_refused"
 
 
 class NotANumber(SvgCaptionError, ArithmeticError):

@@ -55,7 +55,7 @@ class Text:
         self._most = request.max_new_tokens
         self._random = random.Random(None if request.seed is None else request.seed + index)
         followed = job.ticket.stream or request.stop
-        self._stream = TextStream(decode, request.stop) if followed else None
+        self._stream = TextStream(request.stop) if followed else None
 
     def draw(self) -> float:
         """A number of its own, uniform in [0, 1)."""
@@ -67,7 +67,7 @@ class Text:
         ticket.first_token = ticket.first_token or time.monotonic()
         self.written.append(token)
         if stream:
-            stream.push(self.written)
+            stream.hear(self._decode(self.written))
         reason = self._reason(token, stop_ids)
         if stream and ticket.stream and (piece := stream.piece(last=reason is not None)):
             ticket.put(Delta(self.index, piece))

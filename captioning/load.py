@@ -1,4 +1,4 @@
-"""What the engine is doing and has done, in numbers for metrics."""
+"""What an engine is doing and has done, in numbers for metrics."""
 
 from __future__ import annotations
 
@@ -21,5 +21,7 @@ class Load:
     new_tokens: int = 0
     steps: int = 0  # passes that wrote a token to each row
     step_rows: int = 0  # rows of all steps; by `steps` it is the mean batch
+    adapter_loads: int = 0
+    adapter_evictions: int = 0  # adapters that made room for others
     queue_s: float = 0.0  # waits for a row, of all started requests together
     first_token_s: float = 0.0  # from submission to first token, of the same

@@ -1,11 +1,11 @@
 """LoRA adapters side by side: each row of a batch goes through its own, the base model stays as it is.
 
 A hook on each adapted layer adds `B(A(x))`. The matrices of all adapters at work are stacked along their
-ranks, so that any number of adapters costs two products; a mask (row, rank) keeps each row to its own.
-Prompts go through runs of rows with the same adapter, where the stack is too wide for so many tokens.
+ranks, so that any number of adapters costs two products. Where each row has one token, all rows go through
+the whole stack, and a mask keeps each to its own ranks; where rows have many, each gets a copy of its ranks.
 Not thread-safe: the scheduler's thread alone comes here.
 
-Shapes: B rows, N tokens, r the rank of one adapter, R the ranks of all of a stack.
+Shapes: B rows, N tokens, r the largest rank of one adapter, R the ranks of all of a stack.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -43,11 +42,18 @@ class Lora:
 
 @dataclass(frozen=True)
 class _Stacked:
-    """One layer's matrices of all adapters of a stack."""
+    """One layer's matrices of all adapters of a stack; the last rank is of none, and zero."""
 
-    a: Tensor  # (R, in)
-    b: Tensor  # (out, R), scaled
+    a: Tensor  # (R + 1, in)
+    b: Tensor  # (R + 1, out), scaled
     ranks: tuple[int, ...]  # of each adapter; 0 where it does not adapt this layer
+
+
+class _Places(NamedTuple):
+    """Where each row's ranks are in a stack."""
+
+    foreign: Tensor  # (B, R), whether the rank is another adapter's
+    own: Tensor  # (B, r), numbers of ranks
 
 
 class LoraBank:
@@ -55,10 +61,11 @@ class LoraBank:
         self._model = model
         self._hooked: set[str] = set()
         self._rows: list[Lora | None] = []
-        self._runs: list[tuple[Lora | None, int, int]] = []  # adapter, from row, to row
+        self._alike = True  # whether all rows have the same adapter
         self._members: list[Lora] = []  # of the stack, the last used first
         self._stack: dict[str, _Stacked] = {}
-        self._masks: dict[tuple[int, ...], Tensor] = {}  # (B, R), by the ranks of a layer
+        self._plans: dict[str, tuple[_Stacked, _Places] | None] = {}  # by layer, for these rows
+        self._places: dict[tuple[int, ...], _Places] = {}  # by the ranks of a layer, for these rows
 
     def forget(self, lora: Lora) -> None:
         """Keep nothing of an adapter that is gone."""
@@ -72,11 +79,8 @@ class LoraBank:
             return
         self._rows = list(rows)
         self._hook({lora for lora in rows if lora})
-        self._masks = {}
-        self._runs = []
-        for lora, run in groupby(enumerate(rows), key=lambda item: item[1]):
-            numbers = [number for number, _ in run]
-            self._runs.append((lora, numbers[0], numbers[-1] + 1))
+        self._plans, self._places = {}, {}
+        self._alike = len(set(rows)) == 1
 
     def _hook(self, loras: set[Lora]) -> None:
         for name in {name for lora in loras for name in lora.layers} - self._hooked:
@@ -85,50 +89,54 @@ class LoraBank:
 
     def _add(self, name: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         x = args[0]
-        if len(self._runs) == 1:
-            _add_product(output, x, self._runs[0][0], name)
+        if self._alike:
+            _add_product(output, x, self._rows[0], name)
         elif x.shape[0] != len(self._rows):
             raise RuntimeError(f"{name} sees {x.shape[0]} rows, the batch has {len(self._rows)}")
-        elif stacked := self._stacked(name):
-            if x.ndim > 2 and x.shape[1] > 1 and stacked.a.shape[0] > stacked.a.shape[1] // 2:
-                for lora, start, end in self._runs:
-                    _add_product(output[start:end], x[start:end], lora, name)
+        elif plan := self._plan(name):
+            stacked, places = plan
+            if x.ndim > 2 and x.shape[1] > 1:
+                _add_own(output, x, stacked, places.own)
             else:
-                hidden = (_flat(x, stacked.a) @ stacked.a.T).view(len(self._rows), -1, stacked.a.shape[0])
-                masked = hidden.masked_fill(self._mask(stacked)[:, None], 0)  # (B, N, R); no infinity leaks
-                _add_stacked(output, masked.flatten(0, 1), stacked.b)
+                _add_masked(output, x, stacked, places.foreign)
 
-    def _stacked(self, name: str) -> _Stacked | None:
-        needed = dict.fromkeys(lora for lora in self._rows if lora)
-        if needed.keys() - set(self._members):
-            self._restack([*needed, *(lora for lora in self._members if lora not in needed)])
-        return self._stack.get(name)
+    def _plan(self, name: str) -> tuple[_Stacked, _Places] | None:
+        """A layer's stack, and where the rows' ranks are in it; None where no adapter changes it."""
+        if name not in self._plans:
+            needed = dict.fromkeys(lora for lora in self._rows if lora)
+            if needed.keys() - set(self._members):
+                self._restack([*needed, *(lora for lora in self._members if lora not in needed)])
+            stacked = self._stack.get(name)
+            self._plans[name] = (stacked, self._find(stacked)) if stacked else None
+        return self._plans[name]
 
     def _restack(self, members: list[Lora]) -> None:
         working = len({lora for lora in self._rows if lora})
         self._members = members[: max(_WARM, working)]
-        self._masks = {}
+        self._plans, self._places = {}, {}
         names = {name for lora in self._members for name in lora.layers}
         self._stack = {name: _stack([lora.layers.get(name) for lora in self._members]) for name in names}
 
-    def _mask(self, stacked: _Stacked) -> Tensor:
-        """Which ranks are another adapter's than the row's."""
-        if (mask := self._masks.get(stacked.ranks)) is None:
-            places = {lora: place for place, lora in enumerate(self._members)}
-            foreign = torch.ones(len(self._rows), len(places), dtype=torch.bool)
-            for row, lora in enumerate(self._rows):
-                if lora:
-                    foreign[row, places[lora]] = False
-            mask = foreign.repeat_interleave(torch.tensor(stacked.ranks), dim=1).to(stacked.a.device)
-            self._masks[stacked.ranks] = mask
-        return mask
+    def _find(self, stacked: _Stacked) -> _Places:
+        if stacked.ranks not in self._places:
+            members = {lora: number for number, lora in enumerate(self._members)}
+            numbers = [members[lora] if lora else len(members) for lora in self._rows]
+            rows = torch.tensor(numbers)[:, None]  # (B, 1)
+            ranks = torch.tensor([*stacked.ranks, 0])  # the base model's are none
+            ends = ranks.cumsum(dim=0)
+            own = (ends - ranks)[rows] + torch.arange(int(ranks.max()))  # (B, r)
+            owners = torch.arange(len(ranks)).repeat_interleave(ranks)  # (R,)
+            places = owners != rows, own.where(own < ends[rows], ends[-1])
+            self._places[stacked.ranks] = _Places(*(place.to(stacked.a.device) for place in places))
+        return self._places[stacked.ranks]
 
 
 def _stack(layers: Sequence[Matrices | None]) -> _Stacked:
     there = [layer for layer in layers if layer]
+    a, b = there[0].a, there[0].b
     return _Stacked(
-        torch.cat([layer.a for layer in there], dim=0),
-        torch.cat([layer.b * layer.scaling for layer in there], dim=1),
+        torch.cat([*(layer.a for layer in there), a.new_zeros(1, a.shape[1])]),
+        torch.cat([*((layer.b * layer.scaling).T for layer in there), b.new_zeros(1, b.shape[0])]),
         tuple(layer.a.shape[0] if layer else 0 for layer in layers),
     )
 
@@ -140,13 +148,24 @@ def _add_product(output: Tensor, x: Tensor, lora: Lora | None, name: str) -> Non
         _flat_view(output).add_(product if layer.scaling == 1 else product.mul_(layer.scaling))
 
 
-def _add_stacked(output: Tensor, hidden: Tensor, b: Tensor) -> None:
-    """Add hidden (B, R) times b (out, R) to output (..., out), in its place."""
+def _add_masked(output: Tensor, x: Tensor, stacked: _Stacked, foreign: Tensor) -> None:
+    """One token of each row, through the whole stack."""
+    hidden = _flat(x, stacked.a) @ stacked.a[:-1].T  # (B, R)
+    hidden.masked_fill_(foreign, 0)  # a product with 0 would let infinity through
     flat = _flat_view(output)
-    if flat.dtype == b.dtype:
-        flat.addmm_(hidden, b.T)
+    if flat.dtype == stacked.b.dtype:
+        flat.addmm_(hidden, stacked.b[:-1])
     else:
-        flat.add_(hidden @ b.T)
+        flat.add_(hidden @ stacked.b[:-1])
+
+
+def _add_own(output: Tensor, x: Tensor, stacked: _Stacked, own: Tensor) -> None:
+    """Many tokens of each row, through a copy of its ranks: the whole stack would be wide for so many."""
+    hidden = x.to(stacked.a.dtype) @ stacked.a[own].mT  # (B, N, r)
+    if output.dtype == stacked.b.dtype:
+        output.baddbmm_(hidden, stacked.b[own])
+    else:
+        output.add_(hidden @ stacked.b[own])
 
 
 def _flat_view(output: Tensor) -> Tensor:

@@ -85,6 +85,10 @@ class Scheduler:
         with self._news:
             return replace(self._load, waiting=len(self._waiting), rows=len(self._texts))
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Fail what has not ended with EngineClosed, and wait for the end of the thread."""
         with self._news:

@@ -1,12 +1,12 @@
 """A text that grows token by token: its pieces as they become certain, and the strings that end it.
 
-The tokenizer's own decoder is asked for the whole text each time. A token alone says little: a
-character may take several, and decoders look at their neighbours. Captions are short.
+Who writes gives all of the text each time. A token alone says little: a character may take several, and
+decoders look at their neighbours. Captions are short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from captioning.prompt import clean_caption
 
@@ -14,16 +14,14 @@ _UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what decoders write for the first b
 
 
 class TextStream:
-    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
-        self._decode = decode
+    def __init__(self, stop: Sequence[str] = ()) -> None:
         self._stop = stop
         self._raw = ""
         self._sent = ""
         self.stopped = False  # at one of the strings of `stop`
 
-    def push(self, written: Sequence[int]) -> None:
-        """Hear all the tokens so far."""
-        raw = self._decode(written)
+    def hear(self, raw: str) -> None:
+        """Hear all that has been written so far."""
         ends = [place for string in self._stop if (place := raw.find(string)) >= 0]
         self.stopped = bool(ends)
         self._raw = raw[: min(ends)] if ends else raw

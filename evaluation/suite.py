@@ -39,6 +39,10 @@ class EngineSpec(_Settings):
     model: Text = "embedded"  # a base model's name, a Hugging Face id, or a folder
     adapter: Literal["none", "given"] = "none"  # given: what --adapter says
     quantization: Quantization | None = None  # None: the weights as they are
+    url: Text | None = (
+        None  # of a server with OpenAI's completions API that runs the model; None: it runs here
+    )
+    loads_adapters: bool = False  # whether that server may be told to load the adapter
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from captioning.corpus import Sample, read_corpus
+from captioning.errors import EngineUnavailable
 from evaluation.captioners import Captioner
 from evaluation.captioners.floors import ConstantCaptioner, ShuffledCaptioner, TitleCaptioner, typical_caption
 from evaluation.errors import Unavailable
@@ -29,7 +30,7 @@ from evaluation.suite import (
 from rendering import Rasterizer
 
 if TYPE_CHECKING:
-    from captioning.engine import Engine
+    from captioning.caption_engine import CaptionEngine
 
 
 class Workbench:
@@ -37,7 +38,7 @@ class Workbench:
 
     def __init__(self, samples: Sequence[Sample], *, adapter: Path | None = None) -> None:
         self._samples, self._adapter = samples, adapter
-        self._engines: dict[tuple[str, str | None], Engine] = {}
+        self._engines: dict[EngineSpec, CaptionEngine] = {}
         self._open = ExitStack()
 
     def captioner(self, spec: CaptionerSpec) -> Captioner:
@@ -58,7 +59,8 @@ class Workbench:
             case ZeroShotSpec():
                 from evaluation.captioners.zero_shot import ZeroShotCaptioner
 
-                return ZeroShotCaptioner(self._engine(spec), max_new_tokens=spec.max_new_tokens)
+                engine = EngineSpec(kind="engine", model=spec.model, quantization=spec.quantization)
+                return ZeroShotCaptioner(self._engine(engine), max_new_tokens=spec.max_new_tokens)
             case ServerSpec():
                 return self._server_captioner(spec)
             case TitleSpec():
@@ -96,12 +98,10 @@ class Workbench:
         adapter_id = engine.load_adapter(self._adapter).adapter_id
         return EngineCaptioner(engine, adapter=adapter_id, max_new_tokens=spec.max_new_tokens)
 
-    def _engine(self, spec: EngineSpec | ZeroShotSpec) -> Engine:
-        from captioning.engine import Engine
-
-        key = (spec.model, spec.quantization)
+    def _engine(self, spec: EngineSpec) -> CaptionEngine:
+        key = spec.model_copy(update={"adapter": "none", "max_new_tokens": 1})  # one engine serves them all
         if key not in self._engines:
-            self._engines[key] = Engine.load(spec.model, quantization=spec.quantization)
+            self._engines[key] = _load_engine(spec)
         return self._engines[key]
 
     def _nearest(self, corpus: Path) -> Captioner:
@@ -150,6 +150,19 @@ class Workbench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+
+def _load_engine(spec: EngineSpec) -> CaptionEngine:
+    if spec.url is None:
+        from captioning.engine import Engine
+
+        return Engine.load(spec.model, quantization=spec.quantization)
+    from captioning.openai_engine import OpenAIEngine, Server
+
+    try:
+        return OpenAIEngine.connect(spec.model, Server(spec.url, loads_adapters=spec.loads_adapters))
+    except EngineUnavailable as error:
+        raise Unavailable(str(error)) from error
 
 
 def _constant(spec: ConstantSpec) -> str:

@@ -13,6 +13,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services import errors
 from services.errors import ApiError, response, too_large
 
 log = logging.getLogger(__name__)
@@ -65,21 +66,16 @@ class Border:
         outgoing = _Outgoing(send, SECURITY_HEADERS | own_headers, is_api=scope["path"].startswith("/v1/"))
         try:
             self._check_length(Headers(scope=scope))
-            async with asyncio.timeout(self._deadline_s if outgoing.is_api else None):
+            async with asyncio.timeout(self._deadline_s if outgoing.is_api else None) as deadline:
+                scope["state"]["deadline"] = deadline  # a stream sees to it itself, see services.streams
                 await self._app(scope, self._limited(receive), outgoing)
         except ApiError as error:
             await self._answer(error, scope, receive, outgoing)
         except TimeoutError:
-            late = ApiError(
-                504, "deadline_exceeded", f"No answer within {self._deadline_s:g} s. Try again later."
-            )
-            await self._answer(late, scope, receive, outgoing)
+            await self._answer(errors.late(self._deadline_s), scope, receive, outgoing)
         except Exception:
             log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            broken = ApiError(
-                500, "internal_error", "The service failed to answer. The log has the request id."
-            )
-            await self._answer(broken, scope, receive, outgoing)
+            await self._answer(errors.broken(), scope, receive, outgoing)
 
     def _check_length(self, headers: Headers) -> None:
         length = headers.get("content-length", "")

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
 from captioning.engine import Generation, GenerationRequest
 from captioning.pipeline import Prepared, prepare
 from rendering import Drawing, SvgCaptionError
+from services import watch
 from services.catalog import Catalog
-from services.engine_host import Outcome
+from services.engine_host import End, News, Outcome, Piece
 from services.uploads import Upload
 
-Generate = Callable[[Sequence[GenerationRequest]], Awaitable[list[Outcome]]]
-"""The engine as seen from here; it may be in another process or on another machine."""
+
+class Engine(Protocol):
+    """The engine as seen from here; it may be in another process or on another machine.
+
+    Its methods are those of `services.engine_host.EngineHost`.
+    """
+
+    async def generate(self, requests: Sequence[GenerationRequest], /) -> list[Outcome]: ...
+
+    def stream(self, requests: Sequence[GenerationRequest], /) -> AsyncGenerator[News, None]: ...
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Sampling:
     max_new_tokens: int
     temperature: float
     seed: int | None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,54 +65,102 @@ class Captioner:
         self,
         catalog: Catalog,
         tokenizer: PreTrainedTokenizerBase,
-        generate: Generate,
+        engine: Engine,
         *,
         keep_words: bool = False,
     ) -> None:
         self.catalog = catalog
         self._tokenizer = tokenizer
-        self._generate = generate
+        self._engine = engine
         self._keep_words = keep_words
 
     async def caption(self, uploads: Sequence[Upload], model: str, sampling: Sampling) -> Batch:
         """Captions of `model`, an id that the catalog has resolved."""
         began = time.perf_counter()
-        prepared = await asyncio.gather(*(self._prepare(upload.data, sampling) for upload in uploads))
+        prepared = await self._prepare_all(uploads, sampling)
         ready = time.perf_counter()
-        requests = [
-            self._request(prompt.prompt_ids, model, sampling)
-            for prompt in prepared
-            if isinstance(prompt, Prepared)
-        ]
-        outcomes = iter(await self._generate(requests) if requests else [])
-        results = [
-            _captioned(prompt, next(outcomes)) if isinstance(prompt, Prepared) else prompt
-            for prompt in prepared
-        ]
-        done = time.perf_counter()
-        timings = {"prepare": ready - began, "generate": done - ready, "total": done - began}
-        return Batch(results, {name: round(1000 * seconds, 1) for name, seconds in timings.items()})
+        requests = self._requests(prepared, model, sampling)
+        outcomes = await self._engine.generate(requests) if requests else []
+        return _batch(prepared, outcomes, began, ready)
+
+    async def stream(
+        self, uploads: Sequence[Upload], model: str, sampling: Sampling
+    ) -> AsyncGenerator[list[Piece] | Batch, None]:
+        """What is added to the captions while they are written, and at last what `caption` returns.
+
+        A piece's `request` is the drawing's place. The first pieces, perhaps none, come when the engine has
+        taken the work; if it refuses all of it, the batch comes first.
+        """
+        began = time.perf_counter()
+        prepared = await self._prepare_all(uploads, sampling)
+        ready = time.perf_counter()
+        requests = self._requests(prepared, model, sampling)
+        places = [place for place, prompt in enumerate(prepared) if isinstance(prompt, Prepared)]
+        outcomes: dict[int, Outcome] = {}
+        if requests:
+            async with aclosing(self._engine.stream(requests)) as stream:
+                async for news in stream:
+                    outcomes |= {end.request: end.outcome for end in news if isinstance(end, End)}
+                    pieces = [
+                        replace(piece, request=places[piece.request])
+                        for piece in news
+                        if isinstance(piece, Piece)
+                    ]
+                    if pieces or len(outcomes) < len(requests):
+                        yield pieces
+        yield _batch(prepared, [outcomes[place] for place in range(len(requests))], began, ready)
+
+    async def _prepare_all(
+        self, uploads: Sequence[Upload], sampling: Sampling
+    ) -> list[Prepared | SvgCaptionError]:
+        return await asyncio.gather(*(self._prepare(upload.data, sampling) for upload in uploads))
 
     async def _prepare(self, data: bytes, sampling: Sampling) -> Prepared | SvgCaptionError:
         context = self.catalog.spec.max_context_tokens  # None: the engine knows it, and checks again anyway
         room = context - sampling.max_new_tokens if context else None
         try:
-            return await asyncio.to_thread(
+            prepared = await asyncio.to_thread(
                 prepare, data, self._tokenizer, max_prompt_tokens=room, keep_words=self._keep_words
             )
         except SvgCaptionError as error:
+            watch.current().refuse(error.code)
             return error
+        watch.current().drew(prepared.drawing.removed)
+        return prepared
 
-    def _request(self, prompt_ids: list[int], model: str, sampling: Sampling) -> GenerationRequest:
-        return GenerationRequest(
-            prompt_ids=prompt_ids,
-            adapter=None if model == self.catalog.spec.id else model,
-            max_new_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            seed=sampling.seed,
-            n=sampling.n,
-        )
+    def _requests(
+        self, prepared: Sequence[Prepared | SvgCaptionError], model: str, sampling: Sampling
+    ) -> list[GenerationRequest]:
+        """For the drawings that were accepted, in their order."""
+        return [
+            GenerationRequest(
+                prompt_ids=prompt.prompt_ids,
+                adapter=None if model == self.catalog.spec.id else model,
+                max_new_tokens=sampling.max_new_tokens,
+                temperature=sampling.temperature,
+                seed=sampling.seed,
+                n=sampling.n,
+                stop=sampling.stop,
+            )
+            for prompt in prepared
+            if isinstance(prompt, Prepared)
+        ]
+
+
+def _batch(
+    prepared: Sequence[Prepared | SvgCaptionError], outcomes: Sequence[Outcome], began: float, ready: float
+) -> Batch:
+    written = iter(outcomes)
+    results = [
+        _captioned(prompt, next(written)) if isinstance(prompt, Prepared) else prompt for prompt in prepared
+    ]
+    done = time.perf_counter()
+    timings = {"prepare": ready - began, "generate": done - ready, "total": done - began}
+    return Batch(results, {name: round(1000 * seconds, 1) for name, seconds in timings.items()})
 
 
 def _captioned(prompt: Prepared, outcome: Outcome) -> Captioned | SvgCaptionError:
-    return outcome if isinstance(outcome, SvgCaptionError) else Captioned(prompt.drawing, outcome)
+    if isinstance(outcome, SvgCaptionError):
+        return outcome
+    watch.current().wrote(outcome)
+    return Captioned(prompt.drawing, outcome)

@@ -13,6 +13,7 @@ from pathlib import Path
 from captioning.adapters import Manifest, check_compatible, find_adapters, read_manifest
 from captioning.base_models import BaseModelSpec
 from captioning.errors import AdapterError, ModelNotFound
+from services.register import Register
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +24,13 @@ class Catalog:
     """Names to adapter folders, for one base model."""
 
     def __init__(
-        self, spec: BaseModelSpec, fingerprint: str, folder: Path, default: str | None = None
+        self, spec: BaseModelSpec, fingerprint: str | None, folder: Path, default: str | None = None
     ) -> None:
         self.spec = spec
         self.default = default or spec.id
         self._fingerprint = fingerprint
         self._folder = folder
+        self.register = Register(folder)
 
     def resolve(self, name: str | None) -> str:
         """The id of the model that answers to `name`; None means the default.
@@ -37,7 +39,7 @@ class Catalog:
             ModelNotFound: no such adapter, and not the base model either.
         """
         name = name or self.default
-        if name != self.spec.id and name not in find_adapters(self._folder):
+        if name != self.spec.id and name not in self.folders():
             available = ", ".join([self.spec.id, *self.manifests()])
             raise ModelNotFound(f"No model '{name}'. Available: {available}.")
         return name
@@ -49,22 +51,32 @@ class Catalog:
             ModelNotFound: it is gone.
         """
         try:
-            return find_adapters(self._folder)[adapter_id]
+            return self.folders()[adapter_id]
         except KeyError:
-            raise ModelNotFound(f"Adapter '{adapter_id}' is no longer in {self._folder}.") from None
+            raise ModelNotFound(f"Adapter '{adapter_id}' is no longer served.") from None
+
+    def folders(self) -> dict[str, Path]:
+        """All adapters by name: those in the folder, as the register changes them."""
+        return self.register.applied_to(find_adapters(self._folder))
 
     def manifests(self) -> dict[str, Manifest]:
         """The adapters that fit the base model, by name; the others are logged and left out."""
         found = {}
-        for adapter_id, folder in sorted(find_adapters(self._folder).items()):
+        for adapter_id, folder in sorted(self.folders().items()):
             try:
-                manifest = read_manifest(folder)
-                check_compatible(manifest, self.spec, self._fingerprint)
-            except AdapterError as error:
+                found[adapter_id] = self.manifest(folder)
+            except (AdapterError, OSError) as error:
                 log.warning("not served: %s", error)
-            else:
-                found[adapter_id] = manifest
         return found
+
+    def manifest(self, folder: Path) -> Manifest:
+        """
+        Raises:
+            AdapterError: it is broken, or does not fit the base model.
+        """
+        manifest = read_manifest(folder)
+        check_compatible(manifest, self.spec, self._fingerprint)
+        return manifest
 
 
 def stamp(folder: Path) -> Stamp:

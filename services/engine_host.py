@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from captioning.engine import Engine, Generation, GenerationRequest, Ticket
-from captioning.errors import ModelNotFound
+from captioning.caption_engine import CaptionEngine
+from captioning.errors import ConfigError, EngineUnavailable, ModelNotFound
+from captioning.generation import Generation, GenerationRequest
+from captioning.ticket import Ticket
 from rendering.errors import SvgCaptionError
 from services.catalog import Catalog, Stamp, stamp
 
@@ -21,50 +27,165 @@ log = logging.getLogger(__name__)
 Outcome = list[Generation] | SvgCaptionError
 """What became of one request: its `n` texts. Errors travel as values: one must not lose the others."""
 
+_PAUSE_S = 0.05  # between news: a message for each token would cost more than writing it
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What has been added to a text."""
+
+    request: int  # its place among those that were asked together
+    index: int  # of the text, where a request asked for several
+    text: str
+
+
+@dataclass(frozen=True)
+class End:
+    """A request has ended."""
+
+    request: int
+    outcome: Outcome
+
+
+News = list[Piece | End]
+"""What has happened to the requests of one call since the last news: at most one piece of each text."""
+
 
 class EngineHost:
     """Generates for requests that name an adapter of `catalog`, or none for the base model."""
 
-    def __init__(self, engine: Engine, catalog: Catalog) -> None:
+    def __init__(
+        self, engine: CaptionEngine, catalog: Catalog, observe: Callable[[Ticket], object] = lambda _: None
+    ) -> None:
+        """`observe` gets each ticket when it has ended, on any thread."""
         self._engine = engine
         self._catalog = catalog
-        self._stamps: dict[str, Stamp] = {}  # loaded adapters, as they were when they were loaded
+        self._observe = observe
+        # Loaded adapters, as they were when they were loaded.
+        self._stamps: dict[str, tuple[Path, Stamp]] = {}
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
         """One outcome per request, in order; who cancels the call frees the places of all."""
-        return await asyncio.gather(*map(self._outcome, requests))
+        return await asyncio.gather(*(_outcome(request, self._texts(request)) for request in requests))
 
-    async def _outcome(self, request: GenerationRequest) -> Outcome:
+    async def stream(self, requests: Sequence[GenerationRequest]) -> AsyncGenerator[News, None]:
+        """The texts as they are written, and each request's outcome at its end.
+
+        The first news, often empty, come when the first request has been queued or refused. Who stops
+        listening frees the places of all.
+        """
+        news: asyncio.Queue[Piece | End | None] = asyncio.Queue()
+        running = {
+            asyncio.create_task(self._follow(place, request, news.put_nowait))
+            for place, request in enumerate(requests)
+        }
         try:
-            ticket = await self._submit(request)
-            return await ticket
+            while running or not news.empty():
+                arrived = [await news.get()]
+                while not news.empty():
+                    arrived.append(news.get_nowait())
+                yield _joined(arrived)
+                if running := {task for task in running if not task.done()}:
+                    await asyncio.wait(running, timeout=_PAUSE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def load(self, adapter_id: str, folder: Path) -> SvgCaptionError | None:
+        """Load an adapter before it is asked for; what stands in the way is a value, too."""
+        try:
+            await asyncio.wrap_future(self._loader.submit(self._load, adapter_id, folder))
         except SvgCaptionError as error:
             return error
-        except OSError as error:  # the folder is being replaced or deleted at this moment
-            return ModelNotFound(f"Adapter '{request.adapter}' cannot be read: {error}")
-        except Exception as error:
-            log.exception("generation failed")
-            return SvgCaptionError(f"generation failed: {type(error).__name__}")
+        except OSError as error:
+            return _unreadable(adapter_id, error)
+        return None
 
-    async def _submit(self, request: GenerationRequest) -> Ticket:
+    async def unload(self, adapter_id: str) -> None:
+        """Free an adapter's memory; what is being written with it goes on."""
+        await asyncio.wrap_future(self._loader.submit(self._unload, adapter_id))
+
+    async def _follow(
+        self, place: int, request: GenerationRequest, tell: Callable[[Piece | End | None], None]
+    ) -> None:
+        async def texts() -> list[Generation]:
+            ticket = await self._submit(request, stream=True)
+            tell(None)
+            async for delta in ticket:
+                tell(Piece(place, delta.index, delta.text))
+            return await ticket
+
+        tell(End(place, await _outcome(request, texts())))
+
+    async def _texts(self, request: GenerationRequest) -> list[Generation]:
+        return await (await self._submit(request))
+
+    async def _submit(self, request: GenerationRequest, *, stream: bool = False) -> Ticket:
         if request.adapter is None:
-            return self._engine.submit(request)
-        submitted = self._loader.submit(self._load_and_submit, request, request.adapter)
+            return self._start(request, stream)
+        here = copy_context().run  # so that the log has the id of the request there, too
+        submitted = self._loader.submit(here, self._load_and_submit, request, request.adapter, stream)
         try:
             return await asyncio.wrap_future(submitted)
         except asyncio.CancelledError:
             submitted.add_done_callback(_cancel_ticket)
             raise
 
-    def _load_and_submit(self, request: GenerationRequest, adapter_id: str) -> Ticket:
-        folder = self._catalog.folder(adapter_id)
-        now = stamp(folder)
+    def _load_and_submit(self, request: GenerationRequest, adapter_id: str, stream: bool) -> Ticket:
+        self._load(adapter_id, self._catalog.folder(adapter_id))
+        return self._start(request, stream)
+
+    def _start(self, request: GenerationRequest, stream: bool) -> Ticket:
+        ticket = self._engine.submit(request, stream=stream)
+        ticket.when_done(partial(self._observe, ticket))
+        return ticket
+
+    def _load(self, adapter_id: str, folder: Path) -> None:
+        now = folder, stamp(folder)
         if self._stamps.get(adapter_id) != now or adapter_id not in self._engine.adapters:
-            self._engine.load_adapter(folder)  # takes the place of an older one of the same id
+            self._engine.load_adapter(folder, adapter_id)  # takes the place of an older one of the same id
             self._stamps[adapter_id] = now
             log.info("loaded adapter %s from %s", adapter_id, folder)
-        return self._engine.submit(request)
+
+    def _unload(self, adapter_id: str) -> None:
+        if self._stamps.pop(adapter_id, None) and adapter_id in self._engine.adapters:
+            self._engine.unload_adapter(adapter_id)
+            log.info("unloaded adapter %s", adapter_id)
+
+
+async def _outcome(request: GenerationRequest, texts: Awaitable[list[Generation]]) -> Outcome:
+    try:
+        return await texts
+    except (ConfigError, EngineUnavailable) as error:  # no address or key for clients
+        log.error("the engine cannot answer: %s", error)
+        return EngineUnavailable("The engine cannot answer now. Try again in a moment.")
+    except SvgCaptionError as error:
+        return error
+    except OSError as error:
+        return _unreadable(request.adapter, error)
+    except Exception as error:
+        log.exception("generation failed")
+        return SvgCaptionError(f"generation failed: {type(error).__name__}")
+
+
+def _unreadable(adapter_id: str | None, error: OSError) -> ModelNotFound:
+    """Its folder is being replaced or deleted at this moment."""
+    return ModelNotFound(f"Adapter '{adapter_id}' cannot be read: {error}")
+
+
+def _joined(arrived: Iterable[Piece | End | None]) -> News:
+    """The pieces of each text as one, then the ends."""
+    texts: dict[tuple[int, int], str] = {}
+    ends: News = []
+    for event in arrived:
+        if isinstance(event, End):
+            ends.append(event)
+        elif event:
+            key = event.request, event.index
+            texts[key] = texts.get(key, "") + event.text
+    return [Piece(*key, text) for key, text in texts.items()] + ends
 
 
 def _cancel_ticket(submitted: Future[Ticket]) -> None:

@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from captioning.errors import AdapterError, ModelNotFound
+from captioning.errors import AdapterError, EngineClosed, EngineUnavailable, ModelNotFound
 from rendering.errors import SvgCaptionError, SvgRejected
+from services import watch
 
 UNREADABLE = frozenset({"empty", "encoding", "entities", "malformed", "not_svg"})
 RETRY_AFTER_S = 1
@@ -59,8 +60,19 @@ def too_large(limit: int) -> ApiError:
     )
 
 
+def late(deadline_s: float) -> ApiError:
+    return ApiError(504, "deadline_exceeded", f"No answer within {deadline_s:g} s. Try again later.")
+
+
+def broken() -> ApiError:
+    """Nobody expected it; the traceback is for the log alone."""
+    return ApiError(500, "internal_error", "The service failed to answer. The log has the request id.")
+
+
 def from_domain(error: SvgCaptionError, param: str | None = None) -> ApiError:
     """What one of our own errors means over HTTP."""
+    if isinstance(error, EngineClosed | EngineUnavailable):
+        return overloaded(str(error), error.code)
     return ApiError(_status(error), error.code, str(error), param=_param(error) or param)
 
 
@@ -75,6 +87,7 @@ async def pass_on(_request: Request, error: Exception) -> JSONResponse:
 
 
 def response(error: ApiError, scope: Any) -> JSONResponse:
+    watch.current().outcome = error.kind
     request_id = scope.get("state", {}).get("request_id", "")
     return JSONResponse({"error": error.body(request_id)}, error.status_code, headers=error.headers)
 

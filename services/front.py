@@ -8,20 +8,78 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import errors
+from services.access import Access, Keyring
 from services.border import Border
+from services.door import Door
 from services.settings import Settings
+from services.watch import Observe, Watch, write_line
 
 _API_PATHS = ("/v1", "/healthz", "/readyz", "/docs", "/openapi.json")
 
 
-def build_front(settings: Settings, api: FastAPI) -> ASGIApp:
-    """What a replica serves."""
-    page = _build_page_app(settings) if settings.page else api
-    return Border(Fork(api, page), max_body_bytes=settings.max_upload_bytes, deadline_s=settings.deadline_s)
+class Front:
+    """What a replica serves.
+
+    Raises:
+        ConfigError: the file of keys cannot be used.
+    """
+
+    def __init__(self, settings: Settings, api: FastAPI, *observers: Observe) -> None:
+        keyring = None
+        if settings.keys_file:
+            page_rate = settings.page_requests_per_minute
+            keyring = Keyring(settings.keys_file, page=settings.page, page_requests_per_minute=page_rate)
+        self._api = Door(api)
+        self._page: Door | None = None
+        self._app = guard(settings, self._api, keyring, *observers)
+        if settings.page:
+            self._page = Door(_build_page_app(settings, keyring.page_key if keyring else None))
+            self._app = Fork(self._app, _with_border(settings, self._page))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Turn new requests away, and come back when all are answered; then pages are disconnected."""
+        await self._api.close()
+        if self._page:
+            self._page.clear()
+
+
+def guard(
+    settings: Settings,
+    api: ASGIApp,
+    keyring: Keyring | None,
+    *observers: Observe,
+    send_request_id: bool = False,
+) -> ASGIApp:
+    """The API behind keys, limits and, outermost, so that a browser can read refusals too, CORS."""
+    app = Access(api, keyring) if keyring else api
+    app = _with_border(settings, app, send_request_id=send_request_id)
+    app = Watch(app, write_line, *observers)
+    if not settings.allowed_origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-request-id"],
+        expose_headers=["retry-after", "x-request-id"],
+    )
+
+
+def _with_border(settings: Settings, app: ASGIApp, *, send_request_id: bool = False) -> ASGIApp:
+    return Border(
+        app,
+        max_body_bytes=settings.max_upload_bytes,
+        deadline_s=settings.deadline_s,
+        send_request_id=send_request_id,
+    )
 
 
 class Fork:
@@ -37,16 +95,18 @@ class Fork:
         await (self._api if is_api else self._page)(scope, receive, send)
 
 
-def _build_page_app(settings: Settings) -> FastAPI:
+def _build_page_app(settings: Settings, key: str | None = None) -> FastAPI:
+    """The page alone; it asks the API at `settings.api_url`, wherever it is served itself."""
     import gradio
 
     from services.page import HEAD, STYLE_PATH, build_page, theme
     from services.page_client import PageClient
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(CORSMiddleware)  # no origins: Gradio's own, which it replaces, lets almost all in
     gradio.mount_gradio_app(
         app,
-        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5)),
+        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5, key=key)),
         path="/",
         theme=theme(),
         css_paths=[STYLE_PATH],

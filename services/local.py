@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,15 +53,26 @@ def joins_cluster() -> bool:
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
+@dataclass(frozen=True)
+class Session:
+    """A Ray that runs. Of one that was there before, its nodes know where their metrics and logs are."""
+
+    jobs_url: str  # for `ray job submit`
+    metrics_url: str | None = None  # for Prometheus
+    logs_dir: Path | None = None  # of Ray Serve
+
+
 @contextmanager
-def ray_session(*, service_cpus: float, dashboard_port: int | None = None) -> Iterator[str]:
-    """Starts or joins Ray and gives the address for `ray job submit`; on leaving, ends what it started."""
+def ray_session(
+    *, service_cpus: float, dashboard_port: int | None = None, metrics_port: int | None = None
+) -> Iterator[Session]:
+    """Starts or joins Ray; on leaving, ends what it started."""
     import ray
 
     if joins_cluster():
         context = ray.init(log_to_driver=False, logging_level=logging.WARNING)
         try:
-            yield f"http://{context.dashboard_url}"
+            yield Session(f"http://{context.dashboard_url}")
         finally:
             ray.shutdown()
         return
@@ -72,13 +84,17 @@ def ray_session(*, service_cpus: float, dashboard_port: int | None = None) -> It
     # Short on purpose: Ray puts Unix sockets deep below it, and their paths end at 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="svg-", dir="/tmp"))
     try:
-        yield _start_ray(folder, math.ceil(service_cpus) + ROOM_FOR_JOBS_CPUS, dashboard_port)
+        metrics_port = metrics_port or _free_port()
+        cpus = math.ceil(service_cpus) + ROOM_FOR_JOBS_CPUS
+        jobs_url = _start_ray(folder, cpus, dashboard_port, metrics_port)
+        logs = folder / "session_latest" / "logs" / "serve"
+        yield Session(jobs_url, f"http://127.0.0.1:{metrics_port}/metrics", logs)
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_ray(folder: Path, cpus: int, dashboard_port: int | None) -> str:
+def _start_ray(folder: Path, cpus: int, dashboard_port: int | None, metrics_port: int) -> str:
     import ray
     from ray._private.parameter import RayParams
     from ray._private.utils import write_ray_address
@@ -95,6 +111,7 @@ def _start_ray(folder: Path, cpus: int, dashboard_port: int | None) -> str:
                 include_dashboard=True,
                 dashboard_host="127.0.0.1",
                 dashboard_port=dashboard_port,
+                _metrics_export_port=metrics_port,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 _temp_dir=str(folder),

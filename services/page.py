@@ -1,4 +1,4 @@
-"""The Gradio page: choose a drawing, see its render, read its caption.
+"""The Gradio page: choose a drawing, see its render, read its caption; many files at once; the latest report.
 
 It knows the service by its HTTP API alone, asks nothing of other hosts, and shows the PNG that the API
 made of the sanitized copy, never the upload.
@@ -6,22 +6,23 @@ made of the sanitized copy, never the upload.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from services import page_tables as tables
 from services import page_view as view
-from services.page_client import PageClient, Refused, Source
+from services.page_client import PageClient
+from services.page_handlers import Handlers, from_code, from_file, from_sample, save, vary
 
 STYLE_PATH = Path(__file__).parent / "page.css"
-SAMPLES = Path(__file__).parent / "samples"
 HEAD = '<meta name="description" content="Says in words what an SVG drawing shows.">'
 
-_PREVIEW_PX = 512
-_THUMBNAIL_PX = 144
+MOST_MODELS = 4  # side by side
+
 _UPLOADS_KEPT_S = 600
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def theme() -> gr.themes.Base:
@@ -49,110 +50,96 @@ def theme() -> gr.themes.Base:
 
 def build_page(client: PageClient) -> gr.Blocks:
     """The page, for the service that `client` reaches."""
-    handlers = _Handlers(client)
+    handlers = Handlers(client)
     page = gr.Blocks(
         title="SVG captions", analytics_enabled=False, delete_cache=(_UPLOADS_KEPT_S, _UPLOADS_KEPT_S)
     )
     with page:
-        source = gr.State()
         gr.HTML(view.HEADING)
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
-                with gr.Tabs():
-                    with gr.Tab("File"):
-                        file = gr.File(label="SVG or SVGZ file", height=180, elem_id="file")
-                    with gr.Tab("Code"):
-                        code = gr.Textbox(
-                            label="SVG code", lines=7, max_lines=7, placeholder="<svg …>", elem_id="code"
-                        )
-                        send = gr.Button("Caption this code", variant="primary", elem_id="send")
-                samples = gr.HTML(js_on_load=view.CHOOSE_JS, elem_id="samples")
-                model = gr.Dropdown(label="Model", elem_id="model", filterable=False)
-            with gr.Column(scale=6, min_width=320):
-                result = gr.HTML(view.EMPTY, js_on_load=view.RESULT_JS, elem_id="result")
+        download = gr.HTML(html_template="", js_on_load=view.DOWNLOAD_JS, visible="hidden")
+        with gr.Tabs(elem_id="ways"):
+            with gr.Tab("One drawing"):
+                _one_drawing(page, handlers, download)
+            with gr.Tab("Many files"):
+                _many_files(page, handlers, download)
+            with gr.Tab("Evaluation") as evaluation, gr.Column(elem_classes="card"):
+                found = gr.HTML(tables.NO_REPORT, elem_id="report")
+            evaluation.select(handlers.report, None, found, **_PRIVATE)
         gr.HTML(view.FOOTER)
-
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        describe: dict[str, Any] = {
-            "fn": handlers.describe,
-            "inputs": [source, model],
-            "outputs": result,
-        } | private
-        page.load(handlers.models, model, model, **private)
-        page.load(handlers.samples, None, samples, **private)
-        file.upload(handlers.from_file, file, [source, file], **private).then(**describe)
-        send.click(handlers.from_code, code, source, **private).then(**describe)
-        samples.choose(handlers.from_sample, None, source, **private).then(**describe)
-        model.input(**describe)
-        model.focus(handlers.models, model, model, **private)
+        gr.api(handlers.caption, api_name="caption")  # type: ignore[attr-defined] # not in its __all__
     page.queue(default_concurrency_limit=8, max_size=64)
     return page
 
 
-class _Handlers:
-    """What the page's events do."""
-
-    def __init__(self, client: PageClient) -> None:
-        self._client = client
-        self._gallery = ""
-
-    async def describe(self, source: Source | None, model: str | None) -> AsyncIterator[str]:
-        """First that work has begun, then the render, then the caption or the reason why there is none."""
-        if source is None:
-            yield view.EMPTY
-            return
-        yield view.working(source.name)
-        picture = await self._picture(source)
-        yield view.working(source.name, picture)
-        try:
-            yield view.described(source.name, picture, await self._client.caption(source, model))
-        except Refused as refusal:
-            yield view.refused(source.name, refusal, picture)
-
-    async def _picture(self, source: Source) -> bytes | Refused:
-        """A drawing that cannot be rasterized may still be captioned."""
-        try:
-            return await self._client.render(source, _PREVIEW_PX)
-        except Refused as refusal:
-            return refusal
-
-    async def models(self, chosen: str | None) -> Any:
-        """The list as it is now; the visitor's choice stays while it exists."""
-        try:
-            cards = await self._client.models()
-        except Refused:
-            return gr.skip()
-        names = [card.id for card in cards]
-        default = next((card.id for card in cards if card.default), names[0])
-        return gr.Dropdown(choices=names, value=chosen if chosen in names else default)
-
-    async def samples(self) -> str:
-        """The gallery; drawn once, and again for as long as that fails."""
-        if not self._gallery:
-            try:
-                pictures = [
-                    (
-                        path.stem,
-                        await self._client.render(Source(path.name, path.read_bytes()), _THUMBNAIL_PX),
+def _one_drawing(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None:
+    source = gr.State()
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
+            with gr.Tabs():
+                with gr.Tab("File"):
+                    file = gr.File(label="SVG or SVGZ file", height=170, elem_id="file")
+                with gr.Tab("Code"):
+                    code = gr.Textbox(
+                        label="SVG code", lines=6, max_lines=6, placeholder="<svg …>", elem_id="code"
                     )
-                    for path in sorted(SAMPLES.glob("*.svg"))
-                ]
-            except Refused:
-                return ""
-            self._gallery = view.gallery(pictures)
-        return self._gallery
+                    send = gr.Button("Caption this code", variant="primary", elem_id="send")
+            samples = gr.HTML(js_on_load=view.CHOOSE_JS, elem_id="samples")
+            models = gr.Dropdown(
+                label="Models, side by side",
+                multiselect=True,
+                max_choices=MOST_MODELS,
+                filterable=False,
+                elem_id="models",
+            )
+            with gr.Accordion("Options", open=False, elem_id="options"):
+                n = gr.Slider(1, 4, 1, step=1, label="Captions", elem_id="n")
+                length = gr.Slider(8, 256, 64, step=8, label="Longest caption, in tokens")
+                variety = gr.Slider(
+                    0, 1.5, 0, step=0.1, label="Variety", info="At 0 always the most likely caption."
+                )
+                again = gr.Button("Caption again", size="md", elem_id="again")
+        with gr.Column(scale=6, min_width=320, elem_classes="card"):
+            picture = gr.HTML(view.EMPTY, js_on_load=view.PICTURE_JS, elem_id="picture")
+            result = gr.HTML(js_on_load=view.RESULT_JS, elem_id="result")
 
-    @staticmethod
-    def from_file(path: str) -> tuple[Source, None]:
-        """The file, and an empty drop zone: ready for the next one."""
-        return Source(Path(path).name, Path(path).read_bytes()), None
+    describe: dict[str, Any] = {
+        "fn": handlers.describe,
+        "inputs": [source, models, n, length, variety],
+        "outputs": [picture, result],
+        "trigger_mode": "multiple",  # the next one ends the one before: see `Handlers.describe`
+    } | _PRIVATE
+    for choice in (
+        file.upload(from_file, file, [source, file], **_PRIVATE),
+        send.click(from_code, code, source, **_PRIVATE),
+        samples.choose(from_sample, None, source, **_PRIVATE),
+        models.input(_same, source, source, **_PRIVATE),
+        again.click(_same, source, source, **_PRIVATE),
+    ):
+        choice.then(**describe)
+    page.load(handlers.samples, None, samples, **_PRIVATE)
+    page.load(handlers.models, models, models, **_PRIVATE)
+    models.focus(handlers.models, models, models, **_PRIVATE)
+    n.change(vary, [n, variety], variety, **_PRIVATE)
+    result.title(handlers.titled, source, download, **_PRIVATE)
 
-    @staticmethod
-    def from_code(code: str) -> Source:
-        return Source("Pasted code", code)
 
-    @staticmethod
-    def from_sample(event: gr.EventData) -> Source | None:
-        known = {path.stem: path for path in SAMPLES.glob("*.svg")}  # a name from the browser is never a path
-        path = known.get(event.sample)
-        return Source(path.name, path.read_bytes()) if path else None
+def _many_files(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None:
+    results = gr.State([])
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            files = gr.File(
+                label="SVG files, or zips of them", file_count="multiple", height=170, elem_id="files"
+            )
+            model = gr.Dropdown(label="Model", filterable=False, elem_id="batch-model")
+            stop = gr.Button("Stop", size="md", elem_id="stop")
+        with gr.Column(scale=7, min_width=320, elem_classes="card"):
+            table = gr.HTML(tables.EMPTY_BATCH, js_on_load=tables.SAVE_JS, elem_id="batch")
+    running = files.upload(handlers.batch, [files, model], [table, results, files], **_PRIVATE)
+    stop.click(handlers.stopped, results, table, cancels=[running], **_PRIVATE)
+    table.save(save, results, download, **_PRIVATE)
+    page.load(handlers.model, model, model, **_PRIVATE)
+    model.focus(handlers.model, model, model, **_PRIVATE)
+
+
+def _same(source: object) -> object:
+    return source

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from html import escape
 
-from services.page_client import Refused
+from services.page_client import Preview, Refused
 from services.schemas import CaptionResponse
 
-Picture = bytes | Refused | None
-"""A PNG, the reason why there is none, or not yet known."""
+Picture = Preview | Refused | None
+"""A render, the reason why there is none, or not yet known."""
 
 HEADING = """\
 <header class="heading">
@@ -20,19 +22,30 @@ HEADING = """\
 FOOTER = """\
 <footer class="footer"><a href="/docs">HTTP API</a><a href="/v1/models">Models</a></footer>"""
 
-EMPTY = """\
-<div class="card blank"><p>The drawing and its caption appear here.</p></div>"""
+EMPTY = '<p class="blank">The drawing and its caption appear here.</p>'
+
+_MOST_RATIO = 6.0  # beyond it, a strip is shown in its square
+_HEIGHT_REM = 21
 
 RESULT_JS = """\
-watch('value', () => {  // on a phone the result lies below what was tapped
-  if (window.innerWidth < 760) element.scrollIntoView({behavior: 'smooth', block: 'start'});
+element.setAttribute('aria-live', 'polite');
+watch('value', () => {
+  element.setAttribute('aria-busy', String(props.value.includes('"caption pending"')));  // not yet drawn
 });
 element.addEventListener('click', async (event) => {
-  const button = event.target.closest('[data-copy]');
+  const button = event.target.closest('button');
   if (!button) return;
-  await navigator.clipboard.writeText(element.querySelector('.caption').innerText);
+  const text = button.closest('li').querySelector('.caption').innerText;
+  if ('title' in button.dataset) trigger('title', {text});
+  if (!('copy' in button.dataset)) return;
+  await navigator.clipboard.writeText(text);
   button.textContent = 'Copied';
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+});"""
+
+PICTURE_JS = """\
+watch('value', () => {  // on a phone the result lies below what was tapped
+  if (window.innerWidth < 760) element.scrollIntoView({behavior: 'smooth', block: 'start'});
 });"""
 
 CHOOSE_JS = """\
@@ -41,51 +54,51 @@ element.addEventListener('click', (event) => {
   if (button) trigger('choose', {sample: button.dataset.sample});
 });"""
 
-
-def working(name: str, picture: Picture = None) -> str:
-    """While the caption is being written; with the render once there is one."""
-    return _card(
-        _name(name),
-        _picture(picture, ""),
-        '<p class="caption pending" role="status">Reading the drawing …</p>',
-    )
-
-
-def described(name: str, picture: Picture, answer: CaptionResponse) -> str:
-    """The caption, and what was found on the way. The picture's alternative text is the caption itself."""
-    best = answer.captions[0]
-    text = best.text or "(The model had nothing to say.)"
-    cut = (
-        "<p class='note'>The caption reached its length limit.</p>" if best.finish_reason == "length" else ""
-    )
-    return _card(
-        _name(name),
-        _picture(picture, text),
-        f"""<div class="said"><p class="caption">{escape(text)}</p>
-        <button type="button" class="copy" data-copy>Copy</button></div>{cut}""",
-        _list("Removed before reading", answer.svg.removed, "removed"),
-        _list("Good to know", answer.svg.warnings, "warnings"),
-        _facts(answer),
-    )
+DOWNLOAD_JS = """\
+watch('value', () => {
+  if (!props.value) return;
+  const {name, type, content} = JSON.parse(props.value);
+  const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([bytes], {type}));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+});"""
 
 
-def refused(name: str, error: Refused, picture: Picture = None) -> str:
-    """Why there is no caption."""
-    trace = f"<p class='note'>Request {escape(error.request_id)}</p>" if error.request_id else ""
-    why = f"<strong>No caption</strong><p>{_sentence(error)}</p>{trace}"
-    return _card(
-        _name(name),
-        _picture(picture, "") if isinstance(picture, bytes) else "",
-        f'<div class="refusal" role="alert">{why}</div>',
-    )
+@dataclass
+class Voice:
+    """What one model says of a drawing: its texts while they are written, then its answer."""
+
+    model: str  # "" for the default
+    texts: list[str] = field(default_factory=list)
+    answer: CaptionResponse | Refused | None = None
 
 
-def gallery(pictures: list[tuple[str, bytes]]) -> str:
-    """Samples to choose from: name and PNG of each."""
+def picture(name: str, shown: Picture) -> str:
+    """The file's name and the render of its sanitized copy, on squares that show what is transparent."""
+    return f'<p class="name">{escape(name)}</p>{_render(shown)}'
+
+
+def voices(said: Sequence[Voice]) -> str:
+    """Captions as far as they are known, model by model, then what was found in the drawing."""
+    answers = [voice.answer for voice in said if isinstance(voice.answer, CaptionResponse)]
+    found = ""
+    if answers:
+        drawing = answers[0].svg
+        found = _list("Removed before reading", drawing.removed, "removed")
+        found += _list("Good to know", drawing.warnings, "warnings")
+    columns = "".join(_voice(voice, alone=len(said) == 1) for voice in said)
+    return f'<div class="voices">{columns}</div>{found}'
+
+
+def gallery(pictures: Sequence[tuple[str, Preview]]) -> str:
+    """Samples to choose from: name and picture of each."""
     buttons = [
         f"""<button type="button" data-sample="{escape(name)}" title="{escape(_label(name))}">
-        <img src="{_data_url(png)}" alt="{escape(_label(name))}" width="72" height="72"></button>"""
-        for name, png in pictures
+        <img src="{_data_url(shown.png)}" alt="{escape(_label(name))}" width="72" height="72"></button>"""
+        for name, shown in pictures
     ]
     return (
         f'<p class="label">Or try one of these</p><div class="samples">{"".join(buttons)}</div>'
@@ -94,18 +107,50 @@ def gallery(pictures: list[tuple[str, bytes]]) -> str:
     )
 
 
-def _card(*parts: str) -> str:
-    return f'<div class="card" aria-live="polite">{"".join(parts)}</div>'
+def refusal(title: str, error: Refused) -> str:
+    """Why something could not be done."""
+    trace = f"<p class='note'>Request {escape(error.request_id)}</p>" if error.request_id else ""
+    return (
+        f'<div class="refusal" role="alert"><strong>{escape(title)}</strong>'
+        f"<p>{_sentence(error)}</p>{trace}</div>"
+    )
 
 
-def _name(name: str) -> str:
-    return f'<p class="name">{escape(name)}</p>'
+def _voice(voice: Voice, *, alone: bool) -> str:
+    name = "" if alone else f'<h3 class="label">{escape(voice.model)}</h3>'
+    return f'<section class="voice">{name}{_said(voice)}</section>'
 
 
-def _picture(picture: Picture, text: str) -> str:
-    if isinstance(picture, bytes):
-        return f'<img class="render" src="{_data_url(picture)}" alt="{escape(text)}">'
-    return f"<p class='note'>No preview: {_sentence(picture)}</p>" if picture else ""
+def _said(voice: Voice) -> str:
+    if isinstance(voice.answer, Refused):
+        return refusal("No caption", voice.answer)
+    if voice.answer is None:
+        texts = [text for text in voice.texts if text] or ["Reading the drawing …"]
+        lines = "".join(f'<li><p class="caption pending">{escape(text)}</p></li>' for text in texts)
+        return f'<ol class="captions">{lines}</ol>'
+    lines = "".join(_caption(each.text, cut=each.finish_reason == "length") for each in voice.answer.captions)
+    return f'<ol class="captions">{lines}</ol>{_facts(voice.answer)}'
+
+
+def _caption(text: str, *, cut: bool) -> str:
+    if not text:
+        return '<li><p class="note">The model had nothing to say.</p></li>'
+    note = "<p class='note'>The caption reached its length limit.</p>" if cut else ""
+    return f"""<li><p class="caption">{escape(text)}</p>{note}<div class="actions">
+    <button type="button" data-copy aria-label="Copy the caption">Copy</button>
+    <button type="button" data-title>Download SVG with this title</button></div></li>"""
+
+
+def _render(shown: Picture) -> str:
+    if isinstance(shown, Refused):
+        return f"<p class='note'>No preview: {_sentence(shown)}</p>"
+    if shown is None:
+        return '<div class="render"></div>'
+    ratio = shown.width / shown.height if shown.height else 1.0
+    if not 1 / _MOST_RATIO <= ratio <= _MOST_RATIO:
+        ratio = 1.0
+    style = f"aspect-ratio:{ratio:.4g};max-width:min(100%,{_HEIGHT_REM * ratio:.4g}rem)"
+    return f'<img class="render" style="{style}" src="{_data_url(shown.png)}" alt="Render of the drawing">'
 
 
 def _sentence(error: Refused) -> str:
@@ -113,7 +158,7 @@ def _sentence(error: Refused) -> str:
     return escape(text[:1].upper() + text[1:])
 
 
-def _list(title: str, items: list[str], name: str) -> str:
+def _list(title: str, items: Sequence[str], name: str) -> str:
     entries = "".join(f"<li>{escape(item)}</li>" for item in items)
     return f'<div class="{name}"><p class="label">{title}</p><ul>{entries}</ul></div>' if items else ""
 

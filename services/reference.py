@@ -19,8 +19,12 @@ _EXAMPLES = {
     "/v1/captions": """\
 curl -F file=@icon.svg ORIGIN/v1/captions
 curl -F file=@a.svg -F file=@b.svg -F model=my-adapter ORIGIN/v1/captions
-curl --json '{"svg": "<svg ...>", "max_tokens": 40}' ORIGIN/v1/captions""",
+curl --json '{"svg": "<svg ...>", "max_tokens": 40}' ORIGIN/v1/captions
+curl -N -F file=@icon.svg -F stream=true ORIGIN/v1/captions""",
+    "/v1/chat/completions": """\
+curl --json '{"messages": [{"role": "user", "content": "<svg ...>"}]}' ORIGIN/v1/chat/completions""",
     "/v1/models": "curl ORIGIN/v1/models",
+    "/v1/title": "curl -F file=@icon.svg -F title='A red house' -o titled.svg ORIGIN/v1/title",
     "/v1/render": "curl -F file=@icon.svg -F size_px=256 -o icon.png ORIGIN/v1/render",
 }
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+StopStrings = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=100)]],
+    BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop or []),
+    Field(
+        max_length=4,
+        description="One string or up to four: a caption ends before the first of them that it would hold.",
+    ),
+]
 
 
 class CaptionOptions(BaseModel):
@@ -21,13 +30,24 @@ class CaptionOptions(BaseModel):
         0.0, ge=0.0, le=2.0, description="0 gives the most likely caption, always the same."
     )
     seed: int | None = Field(None, ge=0, lt=2**63, description="Makes a sampled caption repeatable.")
-    stream: bool = Field(False, description="Not supported yet: true is refused.")
+    stop: StopStrings = []
+    stream: bool = Field(False, description="Answer with server-sent events while the text is written.")
 
 
-class CaptionBody(CaptionOptions):
+class DrawingBody(BaseModel):
+    """One drawing in a JSON body: as text, or where it lies."""
+
+    svg: str | None = Field(None, min_length=1, description="The text of one SVG file.")
+    svg_url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="In its place, the address of one; only of hosts that the service's settings name.",
+    )
+
+
+class CaptionBody(CaptionOptions, DrawingBody):
     """The JSON form of a caption request."""
-
-    svg: str = Field(min_length=1, description="The text of one SVG file.")
 
 
 class RenderOptions(BaseModel):
@@ -36,12 +56,27 @@ class RenderOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     size_px: int = Field(512, ge=16, le=1024, description="Side of the square picture, in pixels.")
+    background: str = Field(
+        "auto",
+        max_length=32,
+        description="A colour, `transparent`, or `auto`: white, or grey under a nearly white drawing.",
+    )
 
 
-class RenderBody(RenderOptions):
+class RenderBody(RenderOptions, DrawingBody):
     """The JSON form of a render request."""
 
-    svg: str = Field(min_length=1, description="The text of one SVG file.")
+
+class TitleOptions(BaseModel):
+    """What to call a drawing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(min_length=1, max_length=2000, description="The words, such as a caption.")
+
+
+class TitleBody(TitleOptions, DrawingBody):
+    """The JSON form of a title request."""
 
 
 class CaptionText(BaseModel):
@@ -113,6 +148,14 @@ class BatchResponse(BaseModel):
     results: list[FileResult]
     usage: Usage
     timings_ms: dict[str, float]
+
+
+class CaptionDelta(BaseModel):
+    """What has been added to a caption: the data of a stream's events named `delta`."""
+
+    file: int = Field(description="Which drawing, counted from 0.")
+    index: int = Field(description="Which of its n captions, counted from 0.")
+    text: str
 
 
 class ModelCard(BaseModel):

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
-from services.app import APP_NAME, build_app
+from services.app import APP_NAME, INGRESS, build_app
 from services.errors import StartError
 from services.settings import Settings
 
@@ -32,7 +32,10 @@ def running(settings: Settings) -> Iterator[None]:
     try:
         _deploy(settings, quiet)
         _wait_until_ready(settings)
-        yield
+        try:
+            yield
+        finally:
+            _drain(settings)
     finally:
         _remove()
 
@@ -45,7 +48,7 @@ def _deploy(settings: Settings, logging_config: LoggingConfig) -> None:
                 http_options=HTTPOptions(host=settings.host, port=settings.port),
                 logging_config=logging_config,
             )
-        serve.run(build_app(settings), name=APP_NAME, logging_config=logging_config)
+        serve.run(build_app(settings), name=APP_NAME)
     except (RuntimeError, TimeoutError, RayError) as error:
         raise StartError(f"the service could not be started: {error}") from None
 
@@ -60,6 +63,13 @@ def _wait_until_ready(settings: Settings) -> None:
             pass
         time.sleep(0.2)
     raise StartError(f"the service started but {settings.api_url}/readyz does not answer")
+
+
+def _drain(settings: Settings) -> None:
+    """New requests are turned away, those under way are answered; none takes longer than the deadline."""
+    ingress = serve.get_deployment_handle(INGRESS, APP_NAME)
+    with suppress(TimeoutError, RayError):
+        ingress.broadcast("drain").results(timeout_s=settings.deadline_s + 1)
 
 
 def _remove() -> None:

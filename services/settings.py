@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from captioning.base_models import Quantization
 
@@ -22,6 +22,9 @@ class Settings(BaseModel):
     # What is served
     base_model: str = "embedded"  # a name of the base-model table, a Hugging Face id or a local folder
     adapters_dir: Path = Path("adapters")  # seen from every node; read at each request, so never a restart
+    runtime_adapters: bool = False  # whether anyone may load and unload adapters over HTTP, without a key
+    adapter_sources: tuple[str, ...] = ()  # addresses to load them from: hf://owner/, s3://bucket/folder/
+    reports_dir: Path = Path("runs")  # of evaluations; the page shows the latest
     default_model: str | None = None  # adapter that answers a request which names none; None: the base model
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     quantization: Quantization | None = None
@@ -29,10 +32,23 @@ class Settings(BaseModel):
     keep_words: bool = False  # whether the model reads a file's own title and desc, and may repeat them
     torch_threads: Count = 1  # per engine replica; more than one hurts on a busy machine
 
+    # Where the model runs elsewhere: in a server with OpenAI's completions API, such as vLLM, SGLang or LoRAX
+    engine_url: str | None = None  # None: an engine replica loads the model itself
+    engine_model: str | None = None  # the server's name for the base model; None: the only one it has
+    engine_api_key: SecretStr | None = None
+    engine_loads_adapters: bool = False  # whether it may be told to load the adapters that are asked for
+    engine_adapters_dir: str | None = None  # where it sees them; None: under the same path
+    engine_prompt_as: Literal["tokens", "text"] = "tokens"  # text for LoRAX, which takes no token ids
+
     # Where
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     page: bool = True  # the web page at /; off leaves the API alone
+
+    # Who may ask
+    keys_file: Path | None = None  # API keys: python -m services key; None: none is asked for
+    page_requests_per_minute: Count | None = None  # of all visitors together, if there are keys
+    allowed_origins: tuple[str, ...] = ()  # sites whose pages may call the API, such as https://example.org
 
     # Limits of one request
     max_upload_bytes: Count = 8 * 1024 * 1024  # of the whole body; one SVG has the limits of rendering.Limits
@@ -42,6 +58,8 @@ class Settings(BaseModel):
     max_captions: Count = 8  # the largest n
     deadline_s: Seconds = 60.0  # from the first byte read to the answer
     render_timeout_s: Seconds = 5.0
+    svg_url_hosts: tuple[str, ...] = ()  # drawings are fetched from: example.org, *.example.org; none: never
+    svg_url_timeout_s: Seconds = 5.0
 
     # Load
     max_pending: Count = 64  # requests inside, per ingress replica; beyond it 503 at once
@@ -55,11 +73,12 @@ class Settings(BaseModel):
     engine_replicas: Count = 1
     engine_cpus: Booking = 1.0
     engine_gpus: Booking = 0.0
+    engine_surge: bool | None = None  # an update starts new engines beside the old; None: if they need no GPU
 
-    @field_validator("adapters_dir")
+    @field_validator("adapters_dir", "keys_file", "reports_dir")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()  # replicas run in a working directory of their own
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser().absolute()  # replicas run in a working directory of their own
 
     @field_validator("ingress_replicas")
     @classmethod

@@ -16,6 +16,8 @@ from starlette.requests import Request
 
 from captioning.pipeline import as_bytes
 from services.errors import ApiError
+from services.schemas import DrawingBody
+from services.svg_urls import SvgUrls
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -26,39 +28,63 @@ class Upload:
 
     name: str
     data: bytes
-    param: str  # the field of the request that held it: "svg" or "file"
+    param: str  # the field of the request that held it: "svg", "svg_url", "file" or "messages"
 
 
 async def read(
-    request: Request, json_body: type[BaseModel], options: type[Options], *, max_files: int
+    request: Request, json_body: type[DrawingBody], options: type[Options], urls: SvgUrls, *, max_files: int
 ) -> tuple[Options, list[Upload]]:
     """The options and the drawings of a request.
 
     Raises:
         ApiError: unreadable body, unknown or bad field, no drawing, too many of them.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
-        return _from_json(await request.body(), json_body, options)
+        return await _from_json(await request.body(), json_body, options, urls)
     if kind == "multipart/form-data":
         return await _from_form(request, options, max_files)
-    raise ApiError(
-        415,
-        "unsupported_media_type",
-        f"Content-Type is {kind or 'missing'}. Send multipart/form-data with a part named 'file', "
-        "or application/json with a key 'svg'.",
+    raise _unsupported(
+        kind, "Send multipart/form-data with a part named 'file', or application/json with a key 'svg'."
     )
 
 
-def _from_json(
-    body: bytes, json_body: type[BaseModel], options: type[Options]
-) -> tuple[Options, list[Upload]]:
+async def read_json(request: Request, model: type[Options]) -> Options:
+    """The body, for a route that takes nothing but JSON; `read` has the errors."""
+    if (kind := _media_type(request)) != "application/json":
+        raise _unsupported(kind, "Send application/json.")
+    return _parsed(await request.body(), model)
+
+
+def _parsed(body: bytes, model: type[Options]) -> Options:
     try:
-        fields = json_body.model_validate_json(body).model_dump()
+        return model.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error, json_body) from None
-    svg = fields.pop("svg")
-    return options(**fields), [Upload("svg", as_bytes(svg), "svg")]
+        raise _invalid(error, model) from None
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported(kind: str, advice: str) -> ApiError:
+    return ApiError(415, "unsupported_media_type", f"Content-Type is {kind or 'missing'}. {advice}")
+
+
+async def _from_json(
+    body: bytes, json_body: type[DrawingBody], options: type[Options], urls: SvgUrls
+) -> tuple[Options, list[Upload]]:
+    parsed = _parsed(body, json_body)
+    fields = parsed.model_dump(exclude={"svg", "svg_url"})
+    return options(**fields), [await _drawing(parsed, urls)]
+
+
+async def _drawing(body: DrawingBody, urls: SvgUrls) -> Upload:
+    if (body.svg is None) == (body.svg_url is None):
+        raise ApiError(422, "invalid_request", "Send either svg or svg_url.", param="svg")
+    if body.svg is not None:
+        return Upload("svg", as_bytes(body.svg), "svg")
+    return Upload("svg", await urls.read(str(body.svg_url), "svg_url"), "svg_url")
 
 
 async def _from_form(
@@ -76,7 +102,7 @@ async def _from_form(
                 param="file",
             )
         uploads = [await _upload(part, index) for index, part in enumerate(parts)]
-        fields: Mapping[str, Any] = {name: value for name, value in form.items() if name != "file"}
+        fields: Mapping[str, Any] = {name: _one(form.getlist(name)) for name in form if name != "file"}
     try:
         return options.model_validate(fields), uploads
     except ValidationError as error:
@@ -87,6 +113,11 @@ async def _upload(part: UploadFile | str, index: int) -> Upload:
     if isinstance(part, str):
         return Upload(f"file-{index + 1}", as_bytes(part), "file")
     return Upload(part.filename or f"file-{index + 1}", await part.read(), "file")
+
+
+def _one(values: list[Any]) -> Any:
+    """A field that was sent several times is a list."""
+    return values if len(values) > 1 else values[0]
 
 
 def _invalid(error: ValidationError, model: type[BaseModel]) -> ApiError:

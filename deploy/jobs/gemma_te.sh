@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec deploy/jobs/submit.sh gemma_te training test3-multi-gpu "model=${MODEL:-gemma-2-9b}" "$@" \
-    --runs-dir "${RUNS_DIR:-$PWD/runs}" --adapters-dir "${ADAPTERS_DIR:-$PWD/adapters}"
+    --run @run --runs-dir @runs --adapters-dir "${ADAPTERS_DIR:-$PWD/adapters}"

@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec deploy/jobs/submit.sh llama_te training test3-multi-gpu "model=${MODEL:-llama-3.1-8b}" "$@" \
-    --runs-dir "${RUNS_DIR:-$PWD/runs}" --adapters-dir "${ADAPTERS_DIR:-$PWD/adapters}"
+    --run @run --runs-dir @runs --adapters-dir "${ADAPTERS_DIR:-$PWD/adapters}"

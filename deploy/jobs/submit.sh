@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Submits `python -m ARGUMENTS` to the Ray cluster at RAY_API_SERVER_ADDRESS, with this checkout as its code.
-#   deploy/jobs/submit.sh NAME PACKAGE [ARGUMENT...]
-# Follows the log and ends with the job's status; later, `ray job logs` finds it under the name that is printed.
-# TIME_LIMIT, such as 24h, interrupts it.
+#   deploy/jobs/submit.sh NAME PACKAGE [ARGUMENT...]     @run: the run's id, @runs: the folder of runs
+# Follows the log and ends with the job's status. RUN goes on with an earlier run, TIME_LIMIT interrupts after seconds,
+# RUNS_DIR is where results go: a folder that every node sees, or s3://bucket/path, gs://bucket/path.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export RAY_API_SERVER_ADDRESS="${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}"
 # The Ray that `make demo` starts asks for the token that it left here.
 [ ! -e ~/.ray/auth_token ] || export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"
 
-name=$1
+time=$(date +%Y%m%d-%H%M%S)
+run=${RUN:-$1-$time}
 shift
-exec "${RAY:-.venv/bin/ray}" job submit --submission-id "$name-$(date +%Y%m%d-%H%M%S)" --working-dir . -- \
-    ${TIME_LIMIT:+timeout --signal=INT --kill-after=1m "$TIME_LIMIT"} python -m "$@"
+echo "run $run in ${RUNS_DIR:=$PWD/runs}" >&2
+exec "${RAY:-.venv/bin/ray}" job submit --submission-id "${SUBMISSION_ID:-$run${RUN:+-$time}}" --working-dir . -- \
+    python deploy/jobs/runs.py execute --runs "$RUNS_DIR" ${TIME_LIMIT:+--time-limit "$TIME_LIMIT"} \
+    "$run" -- python -m "$@"

@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec deploy/jobs/submit.sh test_svg rendering compare "${CORPUS:-evaluation/suites/embedded/test.jsonl}" \
-    --samples 5 --time-limit 86400 --out "${RUNS_DIR:-$PWD/runs}/test_svg" "$@"
+    --samples 5 --time-limit 86400 --out @runs/@run "$@"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from captioning.caption_engine import Caption, CaptionEngine
 from captioning.corpus import Sample
-from captioning.engine import Caption, Engine
 from evaluation.candidates import Candidate
 from evaluation.captioners.batches import describe_each
 from rendering import SvgCaptionError
 
 
 class EngineCaptioner:
-    def __init__(self, engine: Engine, *, adapter: str | None = None, max_new_tokens: int = 64) -> None:
+    def __init__(
+        self, engine: CaptionEngine, *, adapter: str | None = None, max_new_tokens: int = 64
+    ) -> None:
         self._engine, self._adapter, self._max_new_tokens = engine, adapter, max_new_tokens
 
     def caption(self, samples: Sequence[Sample]) -> Iterator[Candidate]:

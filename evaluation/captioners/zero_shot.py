@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from captioning.caption_engine import CaptionEngine
 from captioning.corpus import Sample
-from captioning.engine import Engine
 from captioning.errors import PromptTooLong
 from captioning.generation import Generation, GenerationRequest
 from captioning.pipeline import as_bytes
@@ -29,7 +29,7 @@ def instruct(canonical_svg: str) -> str:
 
 
 class ZeroShotCaptioner:
-    def __init__(self, engine: Engine, *, max_new_tokens: int = 64) -> None:
+    def __init__(self, engine: CaptionEngine, *, max_new_tokens: int = 64) -> None:
         self._engine, self._max_new_tokens = engine, max_new_tokens
 
     def caption(self, samples: Sequence[Sample]) -> Iterator[Candidate]:

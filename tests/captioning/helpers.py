@@ -1,4 +1,4 @@
-"""Random adapters for tests."""
+"""Random adapters for tests, and what others write with them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from captioning.adapters import Manifest, library_versions, write_adapter
-from captioning.base_models import load_model, resolve, weight_fingerprint
-from captioning.prompt import PROMPT_VERSION
+from captioning.base_models import load_model, load_tokenizer, resolve, weight_fingerprint
+from captioning.generation import GenerationRequest
+from captioning.prompt import PROMPT_VERSION, clean_caption
 from rendering import CANONICALIZER_VERSION
 
 
@@ -48,3 +49,29 @@ def make_adapter(
     )
     model = get_peft_model(load_model(resolve(str(base_model)), dtype=torch.float32), config)
     return write_adapter(folder, model, make_manifest(str(base_model), adapter_id))
+
+
+def plain_texts(base: Path, folders: dict[str, Path], requests: Sequence[GenerationRequest]) -> list[str]:
+    """What transformers and peft write, one request at a time."""
+    tokenizer: Any = load_tokenizer(resolve(str(base)))
+    model: Any = load_model(resolve(str(base)), dtype=torch.float32)
+    adapted: Any = None
+    for name, folder in folders.items():
+        if adapted is None:
+            adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
+        else:
+            adapted.load_adapter(str(folder), adapter_name=name)
+
+    def written(request: GenerationRequest) -> str:
+        ids = torch.tensor([request.prompt_ids])
+        options = {"max_new_tokens": request.max_new_tokens, "do_sample": False}
+        mask = torch.ones_like(ids)
+        if request.adapter is None:
+            with adapted.disable_adapter():
+                output = adapted.generate(input_ids=ids, attention_mask=mask, **options)
+        else:
+            adapted.set_adapter(request.adapter)
+            output = adapted.generate(input_ids=ids, attention_mask=mask, **options)
+        return clean_caption(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+
+    return [written(request) for request in requests]

@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from captioning.base_models import load_model, load_tokenizer, resolve
 from captioning.engine import Engine, GenerationRequest, Ticket
 from captioning.errors import (
     AdapterError,
@@ -28,7 +26,7 @@ from captioning.errors import (
     PromptTooLong,
 )
 from captioning.prompt import clean_caption, prompt_ids
-from tests.captioning.helpers import make_adapter
+from tests.captioning.helpers import make_adapter, plain_texts
 
 ADAPTERS: dict[str, dict[str, Any]] = {
     "a": {"r": 4, "modules": ["q_proj", "v_proj"]},
@@ -78,32 +76,6 @@ def requests_of(engine: Engine) -> list[GenerationRequest]:
         for number, prompt in enumerate(prompts)
         for adapter in (None, *ADAPTERS)
     ]
-
-
-def plain_texts(base: Path, folders: dict[str, Path], requests: list[GenerationRequest]) -> list[str]:
-    """What transformers and peft write, one request at a time."""
-    tokenizer: Any = load_tokenizer(resolve(str(base)))
-    model: Any = load_model(resolve(str(base)), dtype=torch.float32)
-    adapted: Any = None
-    for name, folder in folders.items():
-        if adapted is None:
-            adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=name).eval()
-        else:
-            adapted.load_adapter(str(folder), adapter_name=name)
-
-    def written(request: GenerationRequest) -> str:
-        ids = torch.tensor([request.prompt_ids])
-        options = {"max_new_tokens": request.max_new_tokens, "do_sample": False}
-        mask = torch.ones_like(ids)
-        if request.adapter is None:
-            with adapted.disable_adapter():
-                output = adapted.generate(input_ids=ids, attention_mask=mask, **options)
-        else:
-            adapted.set_adapter(request.adapter)
-            output = adapted.generate(input_ids=ids, attention_mask=mask, **options)
-        return clean_caption(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
-
-    return [written(request) for request in requests]
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma"])
@@ -319,8 +291,10 @@ def test_the_adapter_that_was_not_used_for_longest_makes_room(
     endless._shelf._max_bytes = endless.load_now.adapter_bytes
     endless.generate([replace(long(endless, "a"), max_new_tokens=1)])
     ticket = endless.submit(long(endless, "b"))
+    loads = endless.load_now.adapter_loads
     endless.load_adapter(make_adapter(llama, tmp_path / "e", "e", **ADAPTERS["b"]))
     assert list(endless.adapters) == ["d", "a", "b", "e"]
+    assert (endless.load_now.adapter_loads, endless.load_now.adapter_evictions) == (loads + 1, 1)
     endless._shelf._max_bytes = 1
     with pytest.raises(AdapterError, match="the budget is 1 and adapters in use hold"):
         endless.load_adapter(folders["tiny-llama"]["c"])
@@ -348,7 +322,9 @@ def test_what_the_cache_cannot_hold_is_refused(llama: Path, folders: dict[str, d
 def test_a_closed_engine_answers_no_more(endless: Engine) -> None:
     tickets = [endless.submit(long(endless)) for _ in range(6)]
     until(lambda: endless.load_now.rows == 4)
+    assert not endless.closed
     endless.close()
+    assert endless.closed
     for ticket in tickets:
         with pytest.raises(EngineClosed):
             ticket.result(1)

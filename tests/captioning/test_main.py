@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from captioning.__main__ import main
+from captioning.engine import Engine
+from tests.captioning.completions_server import CompletionsServer, serving
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle r="3"/><script>1</script></svg>'
 
@@ -88,7 +90,45 @@ def test_a_broken_adapter_is_one_line(run: Run, drawing: Path, llama: Path, tmp_
     assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [("--model", "embeded", "a.svg"), ("--adapter", "nowhere", "a.svg")])
+def test_into_a_file_and_on(run: Run, drawing: Path, llama: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    options = ("--model", llama, "--max-new-tokens", "5", "-o", output, "--format", "csv")
+    sampled = (*options, "--n", "2", "--temperature", "1", "--seed", "3")
+    missing = tmp_path / "missing.svg"
+    status, shown, errors = run(drawing, missing, *sampled)
+    assert status == 1
+    assert shown == f"{output}: 1 captioned, 1 failed.\n"
+    assert "2 of 2 files, 1 failed" in errors
+    missing.write_text(SVG)
+    status, shown, _ = run(tmp_path, *sampled, "--json")
+    counts = {"captioned": 1, "failed": 0, "done_before": 1, "interrupted": False}
+    models = {"model": "tiny-llama", "base_model": "tiny-llama"}
+    assert (status, json.loads(shown)) == (0, models | counts | {"output": str(output)})
+    assert len(output.read_text().splitlines()) == 4
+    status, _, errors = run(drawing, *options)
+    assert status == 1
+    assert errors.startswith("OutputError: ")
+
+
+def test_with_a_model_that_a_server_runs(run: Run, drawing: Path, llama: Path, icons: Path) -> None:
+    options = (drawing, "--model", llama, "--adapter", icons, "--max-new-tokens", "5")
+    expected = run(*options)
+    runs = Engine.load(str(llama))  # as the command loads it
+    with serving(CompletionsServer(runs)) as server:
+        assert run(*options, "--engine-url", server.url, "--engine-loads-adapters") == expected
+        assert len(server.asked) == 1
+    runs.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model", "embeded", "a.svg"),
+        ("--adapter", "nowhere", "a.svg"),
+        ("--format", "xml", "a.svg"),
+        ("--n", "2", "a.svg"),
+    ],
+)
 def test_wrong_use(run: Run, arguments: tuple[str, ...]) -> None:
     status, output, errors = run(*arguments)
     assert (status, output) == (2, "")

@@ -33,10 +33,10 @@ def metaspace_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def pieces_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stop: Sequence[str] = ()) -> list[str]:
-    stream = TextStream(lambda some: str(tokenizer.decode(list(some), skip_special_tokens=True)), stop)
+    stream = TextStream(stop)
     pieces = []
     for end in range(1, len(ids) + 1):
-        stream.push(ids[:end])
+        stream.hear(str(tokenizer.decode(list(ids[:end]), skip_special_tokens=True)))
         if stream.stopped:
             break
         pieces.append(stream.piece())

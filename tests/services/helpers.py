@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from captioning.base_models import resolve, weight_fingerprint
 from captioning.engine import Generation, GenerationRequest
 from captioning.errors import AdapterError
-from rendering import Rasterizer
+from rendering import Rasterizer, SvgCaptionError
+from services.access import Keyring
 from services.api import build_api
-from services.border import Border
 from services.captions import Captioner
 from services.catalog import Catalog
-from services.engine_host import Outcome
+from services.engine_host import End, News, Outcome, Piece
+from services.errors import overloaded
+from services.front import guard
 from services.settings import Settings
+from services.svg_urls import SvgUrls
+from services.watch import Observe
 from tests.tiny_models import tiny_llama_tokenizer
 
 SQUARE = (
@@ -41,6 +46,9 @@ class FakeEngine:
         self.delay_s = 0.0
         self.is_ready = True
         self.has_a_bug = False
+        self.breaks_off = False  # goes away in the middle of a stream
+        self.streams = 0  # that are listened to
+        self.adapters: dict[str, Path] = {}
         self.requests: list[GenerationRequest] = []
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
@@ -49,6 +57,28 @@ class FakeEngine:
         if self.has_a_bug:
             raise ZeroDivisionError("secret detail")
         return [self._answer(request) for request in requests]
+
+    async def stream(self, requests: Sequence[GenerationRequest]) -> AsyncGenerator[News, None]:
+        """Word by word, all texts of a request at once."""
+        self.streams += 1
+        try:
+            yield []
+            for place, outcome in enumerate(await self.generate(requests)):
+                texts = [text.text.split(" ") for text in outcome] if isinstance(outcome, list) else []
+                yield [Piece(place, index, f"{first} ") for index, (first, _) in enumerate(texts)]
+                if self.breaks_off:
+                    raise overloaded("The engine is restarting.", "engine_unavailable")
+                yield [Piece(place, index, last) for index, (_, last) in enumerate(texts)]
+                yield [End(place, outcome)]
+        finally:
+            self.streams -= 1
+
+    async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        self.adapters[name] = folder
+        return AdapterError("adapter 'broken' does not fit.") if name == "broken" else None
+
+    async def unload(self, name: str) -> None:
+        self.adapters.pop(name, None)
 
     async def ready(self) -> bool:
         return self.is_ready
@@ -62,17 +92,32 @@ class FakeEngine:
 
 
 @contextmanager
-def service(base_model: Path, engine: FakeEngine, **changes: object) -> Iterator[TestClient]:
-    """A client of the API alone, with settings that differ from the defaults by `changes`."""
+def api_app(
+    base_model: Path,
+    engine: FakeEngine,
+    *observers: Observe,
+    urls: SvgUrls | None = None,
+    **changes: object,
+) -> Iterator[ASGIApp]:
+    """The API alone, with settings that differ from the defaults by `changes`."""
     settings = Settings.model_validate({"base_model": str(base_model), "page": False} | changes)
     spec = resolve(settings.base_model)
     catalog = Catalog(spec, weight_fingerprint(spec), settings.adapters_dir, settings.default_model)
     with Rasterizer() as rasterizer:
-        captioner = Captioner(catalog, tiny_llama_tokenizer(), engine.generate)
-        app = Border(
-            build_api(settings, captioner, rasterizer, engine.ready),
-            max_body_bytes=settings.max_upload_bytes,
-            deadline_s=settings.deadline_s,
-            send_request_id=True,
-        )
+        captioner = Captioner(catalog, tiny_llama_tokenizer(), engine)
+        api = build_api(settings, captioner, rasterizer, engine, urls)
+        keyring = Keyring(settings.keys_file, page=True) if settings.keys_file else None
+        yield guard(settings, api, keyring, *observers, send_request_id=True)
+
+
+@contextmanager
+def service(
+    base_model: Path,
+    engine: FakeEngine,
+    *observers: Observe,
+    urls: SvgUrls | None = None,
+    **changes: object,
+) -> Iterator[TestClient]:
+    """A client of it."""
+    with api_app(base_model, engine, *observers, urls=urls, **changes) as app:
         yield TestClient(app, raise_server_exceptions=False)

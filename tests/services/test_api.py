@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def caption(client: TestClient, svg: str = SQUARE, **options: Any) -> Any:
     return client.post("/v1/captions", json={"svg": svg} | options)
 
 
-def upload(client: TestClient, *svgs: str | bytes, **fields: str) -> Any:
+def upload(client: TestClient, *svgs: str | bytes, **fields: Any) -> Any:
     files = [("file", (f"{number}.svg", svg)) for number, svg in enumerate(svgs)]
     return client.post("/v1/captions", files=files, data=fields)
 
@@ -63,11 +64,14 @@ def test_text_keeps_its_meaning_whatever_encoding_it_declares(client: TestClient
 
 
 def test_options_reach_the_engine_from_json_and_form_alike(client: TestClient, engine: FakeEngine) -> None:
-    options: dict[str, Any] = {"n": 2, "max_tokens": 9, "temperature": 0.5, "seed": 7}
+    options: dict[str, Any] = {"n": 2, "max_tokens": 9, "temperature": 0.5, "seed": 7, "stop": ["a", " b"]}
     assert len(caption(client, **options).json()["captions"]) == 2
-    upload(client, SQUARE, **{name: str(value) for name, value in options.items()})
-    asked = [(r.n, r.max_new_tokens, r.temperature, r.seed) for r in engine.requests]
-    assert asked == [(2, 9, 0.5, 7)] * 2
+    upload(
+        client, SQUARE, **{name: value if name == "stop" else str(value) for name, value in options.items()}
+    )
+    caption(client, **options | {"stop": "a"})
+    asked = [(r.n, r.max_new_tokens, r.temperature, r.seed, r.stop) for r in engine.requests]
+    assert asked == [(2, 9, 0.5, 7, ("a", " b"))] * 2 + [(2, 9, 0.5, 7, ("a",))]
 
 
 def test_several_files_keep_their_order_and_their_own_fate(client: TestClient) -> None:
@@ -121,8 +125,11 @@ def test_a_bad_drawing_is_refused_in_words(
         ({"max_tokens": 100_000}, "max_tokens"),
         ({"temperature": 3}, "temperature"),
         ({"temperature": "warm"}, "temperature"),
-        ({"stream": True}, "stream"),
+        ({"stop": [""]}, "stop.0"),
+        ({"stop": ["a"] * 5}, "stop"),
         ({"svg": 5}, "svg"),
+        ({"svg": None}, "svg"),
+        ({"svg_url": "https://example.org/a.svg"}, "svg"),
         ({"svg": ""}, "svg"),
         ({"max_token": 3}, "max_token"),
     ],
@@ -204,6 +211,49 @@ def test_render_gives_a_png_of_the_asked_size(client: TestClient) -> None:
     assert error(client.post("/v1/render", json={"svg": SQUARE, "size_px": 9999}), 422)["param"] == "size_px"
 
 
+def test_render_keeps_what_is_transparent_when_asked(client: TestClient) -> None:
+    answer = client.post("/v1/render", json={"svg": SQUARE, "background": "transparent"})
+    assert Image.open(io.BytesIO(answer.content)).mode == "RGBA"
+    refusal = error(client.post("/v1/render", json={"svg": SQUARE, "background": "url(x)"}), 422)
+    assert refusal["param"] == "background"
+
+
+def test_render_tells_the_size_of_the_drawing(client: TestClient) -> None:
+    wide = '<svg viewBox="0 0 40 10"><rect width="4" height="4"/></svg>'
+    headers = client.post("/v1/render", json={"svg": wide}).headers
+    assert (headers["x-svg-width"], headers["x-svg-height"]) == ("40", "10")
+
+
+def test_a_title_is_written_into_the_file_that_was_sent(client: TestClient) -> None:
+    answer = client.post("/v1/title", files={"file": CIRCLE}, data={"title": "A <b> & c"})
+    assert '<title id="title">A &lt;b&gt; &amp; c</title>' in answer.text
+    assert "<script>" in answer.text  # it is the sender's file, so no browser may open it:
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_title_is_refused_like_a_caption(client: TestClient) -> None:
+    assert error(client.post("/v1/title", json={"svg": TRUNCATED, "title": "T"}), 400)["type"] == "malformed"
+    assert error(client.post("/v1/title", json={"svg": SQUARE, "title": " "}), 422)["param"] == "title"
+    assert error(client.post("/v1/title", json={"svg": SQUARE}), 422)["param"] == "title"
+
+
+def test_the_latest_report_that_can_be_read_is_given(
+    base_model: Path, engine: FakeEngine, tmp_path: Path
+) -> None:
+    with service(base_model, engine, reports_dir=tmp_path) as client:
+        assert error(client.get("/v1/report"), 404)["type"] == "no_report"
+        for age, (name, text) in enumerate(
+            {"half": '{"rows"', "new": '{"rows": [1]}', "old": '{"rows": []}'}.items()
+        ):
+            path = tmp_path / name / "report.json"
+            path.parent.mkdir()
+            path.write_text(text)
+            os.utime(path, (1000 - age, 1000 - age))
+        assert client.get("/v1/report").json() == {"rows": [1]}
+
+
 def test_health_and_readiness_differ(client: TestClient, engine: FakeEngine) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "model": "tiny"}
     engine.is_ready = False
@@ -215,7 +265,18 @@ def test_health_and_readiness_differ(client: TestClient, engine: FakeEngine) -> 
 
 def test_openapi_and_its_page_name_every_route(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/captions", "/v1/models", "/v1/render", "/healthz", "/readyz"}
+    assert set(document["paths"]) == {
+        "/v1/captions",
+        "/v1/chat/completions",
+        "/v1/models",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/v1/render",
+        "/v1/report",
+        "/v1/title",
+        "/healthz",
+        "/readyz",
+    }
     body = document["paths"]["/v1/captions"]["post"]["requestBody"]["content"]
     assert {"svg", "model", "n", "max_tokens"} <= set(body["application/json"]["schema"]["properties"])
     assert "file" in body["multipart/form-data"]["schema"]["properties"]

@@ -39,7 +39,15 @@ def test_an_unknown_base_model_is_named_before_ray_starts() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--port", "0"), ("--port", "x"), ("--replicas", "0"), ("--prot", "1")]
+    "arguments",
+    [
+        ("--port", "0"),
+        ("--port", "x"),
+        ("--replicas", "0"),
+        ("--prot", "1"),
+        ("--set", "max_files"),
+        ("--set", "max_fils=3"),
+    ],
 )
 def test_wrong_use_is_status_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).returncode == 2

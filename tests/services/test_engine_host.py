@@ -16,7 +16,7 @@ from captioning.engine import Engine, GenerationRequest
 from captioning.errors import AdapterError, ModelNotFound
 from rendering.errors import SvgCaptionError
 from services.catalog import Catalog
-from services.engine_host import EngineHost, Outcome
+from services.engine_host import End, EngineHost, News, Outcome, Piece
 from tests.captioning.helpers import make_adapter, make_manifest
 
 PROMPT = list(range(20, 60))
@@ -31,6 +31,11 @@ def host(base_model: Path, tmp_path: Path) -> EngineHost:
 
 def generate(host: EngineHost, *adapters: str | None) -> list[Outcome]:
     return asyncio.run(host.generate([_request(adapter) for adapter in adapters]))
+
+
+def running(host: EngineHost) -> Engine:
+    assert isinstance(host._engine, Engine)
+    return host._engine
 
 
 def text(outcome: Outcome) -> str:
@@ -81,7 +86,7 @@ def test_a_poison_request_fails_alone(host: EngineHost) -> None:
         if 13 in args[0]:
             raise RuntimeError("CUDA error")
 
-    model: Any = host._engine._model
+    model: Any = running(host)._model
     model.model.embed_tokens.register_forward_pre_hook(fail_on_the_poison)
     poison = GenerationRequest([13, *PROMPT], max_new_tokens=12)
     good, bad, fine = asyncio.run(host.generate([_request(None), poison, _request(None)]))
@@ -96,9 +101,9 @@ def test_an_adapter_that_was_put_away_for_memory_comes_back(
     for seed, name in enumerate(("icons", "logos")):
         make_adapter(base_model, tmp_path / name, name, seed=seed)
     icons = text(generate(host, "icons")[0])
-    host._engine._shelf._max_bytes = host._engine.load_now.adapter_bytes
+    running(host)._shelf._max_bytes = running(host).load_now.adapter_bytes
     assert text(generate(host, "logos")[0]) != icons
-    assert list(host._engine.adapters) == ["logos"]
+    assert list(running(host).adapters) == ["logos"]
     assert text(generate(host, "icons")[0]) == icons
 
 
@@ -107,13 +112,79 @@ def test_who_goes_away_frees_the_place(host: EngineHost, base_model: Path, tmp_p
     endless = GenerationRequest(PROMPT, "icons", max_new_tokens=900)
 
     async def leave() -> None:
-        host._engine._scheduler._stop_ids = frozenset()
+        running(host)._scheduler._stop_ids = frozenset()
         call = asyncio.create_task(host.generate([endless, replace(endless, adapter=None)]))
-        while host._engine.load_now.rows < 2:
+        while running(host).load_now.rows < 2:
             await asyncio.sleep(0.01)
         call.cancel()
-        while host._engine.load_now.rows:
+        while running(host).load_now.rows:
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(leave(), 60))
-    assert host._engine.load_now.new_tokens < 1000
+    assert running(host).load_now.new_tokens < 1000
+
+
+def test_a_stream_brings_pieces_then_ends(host: EngineHost, base_model: Path, tmp_path: Path) -> None:
+    make_adapter(base_model, tmp_path / "icons", "icons", seed=1)
+    requests = [_request(None), _request("nobody"), replace(_request("icons"), n=2, temperature=1.0, seed=3)]
+
+    async def follow() -> tuple[dict[tuple[int, int], str], dict[int, Outcome]]:
+        texts: dict[tuple[int, int], str] = {}
+        ends: dict[int, Outcome] = {}
+        async for news in host.stream(requests):
+            for one in news:
+                assert one.request not in ends
+                if isinstance(one, Piece):
+                    key = one.request, one.index
+                    texts[key] = texts.get(key, "") + one.text
+                else:
+                    ends[one.request] = one.outcome
+        return texts, ends
+
+    texts, ends = asyncio.run(follow())
+    whole = asyncio.run(host.generate(requests))
+    assert isinstance(ends[1], ModelNotFound)
+    assert [ends[0], ends[2]] == [whole[0], whole[2]]
+    assert texts == {(0, 0): text(ends[0]), (2, 0): ends[2][0].text, (2, 1): ends[2][1].text}  # type: ignore[index]
+
+
+def test_what_is_refused_comes_first(host: EngineHost) -> None:
+    async def first() -> News:
+        return await anext(host.stream([_request("nobody")]))
+
+    [end] = asyncio.run(first())
+    assert isinstance(end, End)
+    assert isinstance(end.outcome, ModelNotFound)
+
+
+def test_who_stops_listening_frees_the_place_at_the_next_step(host: EngineHost) -> None:
+    engine = running(host)
+    engine._scheduler._stop_ids = frozenset()
+
+    async def leave() -> int:
+        stream = host.stream([GenerationRequest(PROMPT, max_new_tokens=900)] * 2)
+        while engine.load_now.rows < 2:
+            await anext(stream)
+        steps = engine.load_now.steps
+        await stream.aclose()
+        while engine.load_now.rows:
+            await asyncio.sleep(0.001)
+        return engine.load_now.steps - steps
+
+    assert asyncio.run(asyncio.wait_for(leave(), 60)) < 100  # of 900: those that pass while this test looks
+
+
+def test_an_adapter_has_the_name_it_was_loaded_by_until_it_is_unloaded(
+    host: EngineHost, base_model: Path, tmp_path: Path
+) -> None:
+    folder = make_adapter(base_model, tmp_path / "runs" / "7", "icons", seed=1)
+    host._catalog.register.load("mine", folder)
+    assert asyncio.run(host.load("mine", folder)) is None
+    assert list(running(host).adapters) == ["mine"]
+    assert text(generate(host, "mine")[0]) != text(generate(host, None)[0])
+    asyncio.run(host.unload("mine"))
+    asyncio.run(host.unload("mine"))
+    assert list(running(host).adapters) == []
+    (folder / "adapter_model.safetensors").write_bytes(b"nothing")
+    assert isinstance(asyncio.run(host.load("mine", folder)), AdapterError)
+    assert isinstance(asyncio.run(host.load("mine", tmp_path / "gone")), ModelNotFound)

@@ -19,7 +19,9 @@ bodies = st.one_of(
     st.builds(
         lambda fields: json.dumps(fields).encode(),
         st.dictionaries(
-            st.sampled_from(["svg", "model", "n", "max_tokens", "temperature", "seed", "stream", "size_px"]),
+            st.sampled_from(
+                ["svg", "model", "n", "max_tokens", "temperature", "seed", "stream", "size_px", "title"]
+            ),
             st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), _TEXT, st.just(SQUARE)),
         ),
     ),
@@ -27,7 +29,7 @@ bodies = st.one_of(
         lambda parts: b"".join(PART % part for part in parts) + b"--x--\r\n",
         st.lists(
             st.tuples(
-                st.sampled_from([b"file", b"model", b"n", b"", b"seed"]),
+                st.sampled_from([b"file", b"model", b"n", b"", b"seed", b"title"]),
                 st.sampled_from([b"", b'; filename="a.svg"', b'; filename="\xff"', b"; filename"]),
                 st.one_of(st.binary(max_size=50), st.just(CIRCLE.encode()), st.just(b"1")),
             ),
@@ -43,10 +45,10 @@ bodies = st.one_of(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(st.sampled_from(["/v1/captions", "/v1/render"]), st.sampled_from(TYPES), bodies)
+@given(st.sampled_from(["/v1/captions", "/v1/render", "/v1/title"]), st.sampled_from(TYPES), bodies)
 def test_no_body_breaks_the_service(client: TestClient, path: str, content_type: str, body: bytes) -> None:
     answer = client.post(path, content=body, headers={"content-type": content_type})
     assert answer.status_code < 500, answer.text
-    if answer.headers["content-type"] == "image/png":
+    if answer.headers["content-type"] in {"image/png", "image/svg+xml"}:
         return
     assert {"error"} == set(answer.json()) or "captions" in answer.json() or "results" in answer.json()

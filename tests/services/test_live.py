@@ -40,7 +40,7 @@ def caption(client: httpx.Client, svg: str, model: str | None = None) -> str:
 
 
 def test_http_gives_the_engines_own_captions(client: httpx.Client, live_service: LiveService) -> None:
-    engine = Engine.load(str(live_service.base_model))
+    engine = Engine.load(str(live_service.base_model), dtype="float32")
     expected = [item.text for item in engine.caption([SQUARE, CIRCLE]) if isinstance(item, Caption)]
     files = [("file", ("a.svg", SQUARE)), ("file", ("b.svg", CIRCLE))]
     results = client.post("/v1/captions", files=files).json()["results"]
@@ -133,6 +133,25 @@ def test_the_page_and_its_files_load(client: httpx.Client) -> None:
     assert "SVG captions" in page.text
     assert client.get("/theme.css").is_success
     assert client.get("/docs").is_success
+
+
+def test_the_page_lets_no_other_site_in(client: httpx.Client) -> None:
+    """Gradio's own rule would let any in as soon as the service is not reached as localhost."""
+    elsewhere = {"Host": "captions.example", "Origin": "https://evil.example"}
+    for path in ("/", "/config", "/gradio_api/info"):
+        answer = client.get(path, headers=elsewhere)
+        assert answer.status_code == 200, path
+        assert "access-control-allow-origin" not in answer.headers, path
+
+
+def test_rays_dashboard_listens_on_loopback_only(live_service: LiveService) -> None:
+    """It runs code for whoever reaches it."""
+    port = int(live_service.jobs_url.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = [
+        row[1].partition(":")[0] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"
+    ]
+    assert listening == ["0100007F"]
 
 
 def test_a_submitted_job_finds_the_project(live_service: LiveService) -> None:

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("captioning", "evaluation", "rendering", "services", "training")
+PACKAGES = ("captioning", "evaluation", "faithfulness", "rendering", "services", "training")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "download.pytorch" + ".org")
@@ -66,11 +66,11 @@ def test_every_imported_library_is_declared() -> None:
     }
     imported = {
         module
-        for name in tracked_files(*PACKAGES, "tests", "benchmarks")
+        for name in tracked_files(*PACKAGES, "tests", "benchmarks", "deploy")
         if name.endswith(".py")
         for module in imported_modules(name)
     }
-    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests", "benchmarks"}
+    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests", "benchmarks", "deploy"}
     distributions = packages_distributions()
     missing = {
         module
@@ -127,7 +127,7 @@ def test_architecture_names_what_exists() -> None:
 
 def test_make_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.M)
+    targets = re.search(r"^\.PHONY: (.*)$", makefile.replace("\\\n", " "), re.M)
     # Run by `make test`, an inner make would also print the directory that it enters.
     command = ["make", "--no-print-directory"]
     listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,220 @@
+"""Any number of files through one engine: submitted ahead, so that its rows stay full, answered in order.
+
+What is under way is bounded: a million files take no more memory than a hundred. One file's outcome is a
+record, a JSON object: `file`, then `captions`, `usage` and `svg`, or `error`. A record has the `sha256` of
+the file's bytes if these alone have decided the outcome, so that there is no need for a second try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+
+from captioning.adapters import read_manifest
+from captioning.base_models import resolve
+from captioning.caption_engine import CaptionEngine
+from captioning.errors import ConfigError, EngineClosed, EngineUnavailable, ModelNotFound
+from captioning.generation import GenerationRequest
+from captioning.prompt import PROMPT_VERSION
+from captioning.ticket import Ticket
+from rendering import CANONICALIZER_VERSION, Drawing, SvgCaptionError
+from rendering.sources import read_file
+
+if TYPE_CHECKING:
+    from captioning.openai_engine import Server
+
+Record: TypeAlias = dict[str, Any]
+
+_NO_FILES_FAULT = (ConfigError, EngineClosed, EngineUnavailable, ModelNotFound)  # the run ends with these
+_AHEAD = 3  # texts that wait or are being written, for each that can be written at once
+
+
+@dataclass(frozen=True)
+class BulkSettings:
+    """What captions are written with."""
+
+    model: str = "embedded"  # name, Hugging Face id or folder of the base model
+    adapter: Path | None = None  # folder; None: the base model
+    max_new_tokens: int = 64
+    n: int = 1  # captions of each file
+    temperature: float = 0.0
+    seed: int | None = None  # for temperature > 0
+    server: Server | None = None  # that runs the model; None: it runs here
+
+    def models(self) -> dict[str, str]:
+        """The ids of what captions, and of its base model."""
+        base = resolve(self.model).id
+        return {"model": read_manifest(self.adapter).adapter_id if self.adapter else base, "base_model": base}
+
+    def described(self) -> dict[str, Any]:
+        """All that captions depend on, as JSON."""
+        return {
+            **self.models(),
+            "adapter_created": read_manifest(self.adapter).created if self.adapter else None,
+            "prompt_version": PROMPT_VERSION,
+            "canonicalizer_version": CANONICALIZER_VERSION,
+            "max_new_tokens": self.max_new_tokens,
+            "n": self.n,
+            "temperature": self.temperature,
+            "seed": self.seed,
+        }
+
+    def absolute(self) -> Self:
+        """The same, for a process with another working directory."""
+        model = str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model
+        return replace(self, model=model, adapter=self.adapter and self.adapter.absolute())
+
+    def load_engine(self) -> CaptionEngine:
+        """Load the base model, or find it on its server."""
+        _quiet_libraries()
+        if self.server:
+            from captioning.openai_engine import OpenAIEngine
+
+            return OpenAIEngine.connect(self.model, self.server)
+        from captioning.engine import Engine
+
+        return Engine.load(self.model)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many engines, and what Ray sets aside for each."""
+
+    workers: int = 1
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+
+
+class Content(NamedTuple):
+    """A file as it was read, or why it was not."""
+
+    file: str
+    data: bytes | OSError
+    sha256: str | None
+
+
+class BulkCaptioner:
+    """Raises what loading the adapter does."""
+
+    def __init__(self, engine: CaptionEngine, settings: BulkSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self.adapter_id = engine.load_adapter(settings.adapter).adapter_id if settings.adapter else None
+        self._ahead = max(1, _AHEAD * engine.max_batch_size // settings.n)
+
+    def records(self, contents: Iterable[Content]) -> Generator[Record]:
+        """A record for each file, in order.
+
+        Raises:
+            EngineClosed: the engine broke down for good; what no file did is no file's error.
+            EngineUnavailable, ConfigError, ModelNotFound: the server that runs the model cannot be used.
+        """
+        pending: deque[_Pending] = deque()
+        try:
+            for content in contents:
+                pending.append(self._begin(content))
+                while pending and (pending[0].done or len(pending) >= self._ahead):
+                    yield pending.popleft().record()
+            while pending:
+                yield pending.popleft().record()
+        finally:
+            for unfinished in pending:
+                unfinished.cancel()
+
+    def _begin(self, content: Content) -> _Pending:
+        settings, data = self._settings, content.data
+        if isinstance(data, OSError):
+            return _Pending({"file": content.file, "error": error_record(data)})
+        final = {"file": content.file, "sha256": content.sha256}
+        try:
+            drawing, prompt_ids = self._engine.prepare(data, settings.max_new_tokens)
+            request = GenerationRequest(
+                prompt_ids,
+                self.adapter_id,
+                settings.max_new_tokens,
+                settings.temperature,
+                seed=settings.seed,
+                n=settings.n,
+            )
+            return _Pending(final | {"svg": _described(drawing)}, self._engine.submit(request))
+        except _NO_FILES_FAULT:
+            raise
+        except SvgCaptionError as error:
+            return _Pending(final | {"error": error_record(error)})
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A file under way; its drawing, which may be large, is not kept."""
+
+    begun: Record
+    ticket: Ticket | None = None  # None: there is nothing to wait for
+
+    @property
+    def done(self) -> bool:
+        return self.ticket is None or self.ticket.done
+
+    def cancel(self) -> None:
+        if self.ticket:
+            self.ticket.cancel()
+
+    def record(self) -> Record:
+        if self.ticket is None:
+            return self.begun
+        try:
+            texts = self.ticket.result()
+        except _NO_FILES_FAULT:
+            raise
+        except Exception as error:  # noqa: BLE001 - torch raises many; the file's record gets it
+            return {"file": self.begun["file"], "error": error_record(error)}
+        svg = self.begun.pop("svg")
+        return self.begun | {
+            "captions": [{"text": text.text, "finish_reason": text.finish_reason} for text in texts],
+            "usage": {
+                "prompt_tokens": texts[0].prompt_tokens,
+                "completion_tokens": sum(text.completion_tokens for text in texts),
+            },
+            "svg": svg,
+        }
+
+
+def read(file: Path, folder: Path = Path()) -> Content:
+    """Read a file now, from where relative paths hold."""
+    try:
+        data = read_file(folder / file)
+    except OSError as error:
+        return Content(str(file), error, None)
+    return Content(str(file), data, hashlib.sha256(data).hexdigest())
+
+
+def error_record(error: Exception) -> dict[str, str]:
+    if isinstance(error, SvgCaptionError):
+        return {"type": error.code, "message": str(error)}
+    if isinstance(error, OSError):
+        return {"type": "system", "message": str(error)}
+    return {"type": "engine", "message": f"{type(error).__name__}: {error}"}
+
+
+def _described(drawing: Drawing) -> dict[str, Any]:
+    return {
+        "width": drawing.width,
+        "height": drawing.height,
+        "elements": drawing.elements,
+        "removed": list(drawing.removed),
+        "warnings": list(drawing.warnings),
+    }
+
+
+def _quiet_libraries() -> None:
+    """Keep from the user what libraries say about themselves and one another."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a kernel that is not needed here
+    warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)

@@ -1,0 +1,155 @@
+"""The job scripts submit what the packages accept, and what a job leaves is found again by its run id."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from services.settings import Settings
+from training.recipe import load_recipe
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+RUNS = [sys.executable, str(DEPLOY / "jobs/runs.py")]
+JOBS = sorted(path.name for path in (DEPLOY / "jobs").glob("*.sh") if path.name != "submit.sh")
+
+
+def submitted(job: str, folder: Path, **environment: str) -> list[str]:
+    """The arguments of `ray` that a job script gives, taken down by a stand-in."""
+    ray, arguments = folder / "ray", folder / "arguments"
+    ray.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {arguments}\n', encoding="utf-8")
+    ray.chmod(0o755)
+    settings = {"RAY": str(ray), "RUNS_DIR": str(folder / "runs")} | environment
+    subprocess.run([DEPLOY / "jobs" / job], check=True, env=os.environ | settings, capture_output=True)
+    return arguments.read_text(encoding="utf-8").splitlines()
+
+
+def command_of(job: str, folder: Path, **environment: str) -> list[str]:
+    """The arguments of `python` that the job ends in."""
+    words = submitted(job, folder, **environment)
+    return words[words.index("-m") :]
+
+
+def succeeds(arguments: list[str]) -> None:
+    finished = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+def runs(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUNS, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
+def test_serve_config_has_valid_settings() -> None:
+    config = ServeDeploySchema.model_validate(yaml.safe_load((DEPLOY / "serve.yaml").read_text()))
+    (application,) = config.applications
+    settings = Settings.model_validate(application.args)
+    assert (settings.host, settings.port) == (config.http_options.host, config.http_options.port)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_job_submits_options_that_its_package_knows(job: str, tmp_path: Path) -> None:
+    succeeds([*command_of(job, tmp_path), "--help"])  # an unknown option is reported before help is given
+
+
+@pytest.mark.parametrize("job", ["llama_te.sh", "gemma_te.sh"])
+def test_training_job_names_a_recipe_and_takes_overrides(job: str, tmp_path: Path) -> None:
+    words = command_of(job, tmp_path, MODEL="embedded")
+    recipe = load_recipe(words[2], [word for word in words if "=" in word])
+    assert (recipe.model, recipe.resources.workers, recipe.lora.r) == ("embedded", 2, 16)
+
+
+def test_scoring_job_has_a_time_limit(tmp_path: Path) -> None:
+    words = submitted("ext_capt.sh", tmp_path)
+    assert words[words.index("--time-limit") + 1] == "86400"
+
+
+def test_renderer_comparison_job_runs(tmp_path: Path) -> None:
+    words = submitted("test_svg.sh", tmp_path, CORPUS="services/samples", RUN="five")
+    job = words[words.index("--") + 2 :]
+    assert subprocess.run([sys.executable, *job], cwd=ROOT, check=False).returncode == 0
+    assert (tmp_path / "runs/five/comparison.html").exists()
+    assert json.loads((tmp_path / "runs/five/job.json").read_text())["status"] == 0
+
+
+def test_job_takes_the_run_that_is_named(tmp_path: Path) -> None:
+    fresh, again = (submitted("llama_te.sh", tmp_path, **named) for named in ({}, {"RUN": "mine"}))
+    for words in (fresh, again):
+        run = words[words.index("--runs") + 2]
+        assert words[words.index("--submission-id") + 1].startswith(run)
+        assert words[words.index("--runs") + 1] == str(tmp_path / "runs")
+    assert re.fullmatch(r"llama_te-\d{8}-\d{6}", fresh[fresh.index("--runs") + 2])
+    assert again[again.index("--runs") + 2] == "mine"
+    assert again[again.index("--submission-id") + 1] != "mine"  # Ray takes an id only once
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["shared folder", "as in a bucket"])
+def test_run_is_kept_with_its_status_and_goes_on(tmp_path: Path, apart: bool) -> None:
+    work = {"WORK_DIR": str(tmp_path / "work")} if apart else {}
+    script = 'mkdir -p "$0" && echo step >> "$0/steps" && exit 3'
+    for _ in range(2):
+        command = ["execute", "--runs", str(tmp_path / "runs"), "a", "--", "sh", "-c", script, "@runs/@run"]
+        finished = runs(*command, **work)
+        assert finished.returncode == 3, finished.stderr
+    assert (tmp_path / "runs/a/steps").read_text() == "step\nstep\n"
+    shown = runs("show", "a", "--runs", str(tmp_path / "runs"), "--to", str(tmp_path / "copy"))
+    assert "status 3" in shown.stdout
+    assert (tmp_path / "copy/a/steps").read_text() == "step\nstep\n"
+
+
+def test_run_that_did_not_end_is_listed_as_such(tmp_path: Path) -> None:
+    command = [*RUNS, "execute", "--runs", str(tmp_path), "a", "--", "sleep", "60"]
+    with subprocess.Popen(command) as process:
+        while not (tmp_path / "a/job.json").exists():
+            time.sleep(0.05)
+        process.kill()
+    assert "did not end" in runs("list", "--runs", str(tmp_path)).stdout
+
+
+def test_time_limit_interrupts(tmp_path: Path) -> None:
+    script = "import signal, sys, time\ntry:\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  sys.exit(7)"
+    finished = runs(
+        "execute", "--runs", str(tmp_path), "--time-limit", "2", "a", "--", sys.executable, "-c", script
+    )
+    assert finished.returncode in {7, 128 + signal.SIGINT}
+    assert "the time limit" in finished.stderr
+
+
+def test_unknown_run_names_those_that_are_there(tmp_path: Path) -> None:
+    assert runs("execute", "--runs", str(tmp_path), "a", "--", "true").returncode == 0
+    finished = runs("show", "b", "--runs", str(tmp_path))
+    assert finished.returncode == 2
+    assert "There are: a" in finished.stderr
+
+
+def test_id_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    finished = runs("execute", "--runs", str(tmp_path / "runs"), "../other", "--", "true")
+    assert finished.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_storage_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finished = runs("execute", "--runs", str(tmp_path / "file"), "a", "--", "true")
+    assert finished.returncode == 1
+    assert "file" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_unknown_kind_of_storage_is_refused() -> None:
+    finished = runs("list", "--runs", "ftp://somewhere/runs")
+    assert finished.returncode == 2
+    assert "ftp" in finished.stderr

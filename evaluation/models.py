@@ -14,11 +14,11 @@ from evaluation.errors import Unavailable
 _HUB_TIMEOUT_S = 5.0
 
 
-def model_folder(source: str, files: Sequence[str]) -> Path:
-    """The folder `source`, or the newest snapshot of the hub's model `source` with those files (patterns).
+def model_folder(source: str, files: Sequence[str], revision: str | None = None) -> Path:
+    """The folder `source`, or the hub's model `source` with those files (patterns), as of `revision`.
 
-    Without a network the hub's cache is used. Asked once here, rather than by each loader for each of
-    its files, an absent hub costs seconds and not minutes.
+    Without a revision it is the newest; without a network the hub's cache is used. Asked once here, rather
+    than by each loader for each of its files, an absent hub costs seconds and not minutes.
 
     Raises:
         Unavailable: it is neither a folder nor to be had from the hub.
@@ -27,7 +27,9 @@ def model_folder(source: str, files: Sequence[str]) -> Path:
         return Path(source)
     offline = not _hub_answers()
     try:
-        return Path(snapshot_download(source, allow_patterns=list(files), local_files_only=offline))
+        return Path(
+            snapshot_download(source, revision=revision, allow_patterns=list(files), local_files_only=offline)
+        )
     except (OSError, HFValidationError) as error:
         reason = (
             "and the hub cannot be reached"

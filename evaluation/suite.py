@@ -32,7 +32,26 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class EngineSpec(_Settings):
+class BesideSpec(_Settings):
+    """A captioner that Ray's actors may write, beside this process and each with a model of its own.
+
+    Who writes changes no caption: these settings are in no run's setup, and may change when it goes on.
+    """
+
+    actors: Annotated[int | None, Field(ge=1, le=256, exclude=True)] = None  # None: this process, without Ray
+    cpus_each: Annotated[float, Field(ge=0, exclude=True)] = 1.0
+    gpus_each: Annotated[float, Field(ge=0, exclude=True)] = 0.0  # a fraction, or whole ones
+
+    @model_validator(mode="after")
+    def _actors_fit(self) -> Self:
+        if self.actors is None and self.model_fields_set & {"cpus_each", "gpus_each"}:
+            raise ValueError("'cpus_each' and 'gpus_each' are for actors: write 'actors: 1' as well")
+        if self.gpus_each > 1 and self.gpus_each % 1:
+            raise ValueError(f"an actor takes a fraction of one GPU, or whole ones: not {self.gpus_each:g}")
+        return self
+
+
+class EngineSpec(BesideSpec):
     """A base model of ours, or the adapter that the command line gives."""
 
     kind: Literal["engine"]
@@ -67,7 +86,7 @@ class NearestSpec(_Settings):
     corpus: Text  # a training corpus, never the split; relative to the suite's folder
 
 
-class ZeroShotSpec(_Settings):
+class ZeroShotSpec(BesideSpec):
     """A base model as it is, told in plain words what to do with the drawing's code."""
 
     kind: Literal["zero-shot"]
@@ -101,11 +120,40 @@ class ShuffledSpec(_Settings):
     kind: Literal["shuffled"]
 
 
-class PixelsSpec(_Settings):
+class PixelsSpec(BesideSpec):
     """A published captioner that looks at the rendered drawing."""
 
     kind: Literal["blip", "vit-gpt2"]
     source: Text  # a Hugging Face id or a folder
+
+
+class CogvlmSpec(BesideSpec):
+    """CogVLM by the Python code that is published with its weights."""
+
+    kind: Literal["cogvlm"]
+    source: Text  # a Hugging Face id or a folder
+    revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")] | None = None  # the hub's commit
+    trust_remote_code: bool = False  # whether the code in `source` may run
+    tokenizer: Text = "lmsys/vicuna-7b-v1.5"  # a Hugging Face id or a folder; no code of it runs
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    packages: Annotated[
+        tuple[Text, ...], Field(strict=False)
+    ] = ()  # of actors, over those of this environment
+
+    @model_validator(mode="after")
+    def _code_is_allowed(self) -> Self:
+        if not self.trust_remote_code:
+            raise ValueError(
+                "it runs code that is published with its weights: allow it by 'trust_remote_code: true'"
+            )
+        if self.revision is None and not Path(self.source).is_dir():
+            raise ValueError(
+                f"'{self.source}' is no folder here, and code of the hub runs only as it was reviewed: "
+                "write its full commit as 'revision', 40 hexadecimal digits"
+            )
+        if self.packages and self.actors is None:
+            raise ValueError("'packages' are installed for actors: write 'actors: 1' as well")
+        return self
 
 
 class UnavailableSpec(_Settings):
@@ -124,6 +172,7 @@ CaptionerSpec = (
     | ShuffledSpec
     | TitleSpec
     | PixelsSpec
+    | CogvlmSpec
     | UnavailableSpec
 )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,7 +18,9 @@ from evaluation.captioners.floors import ConstantCaptioner, ShuffledCaptioner, T
 from evaluation.errors import Unavailable
 from evaluation.scoring import ClipMeasure
 from evaluation.suite import (
+    BesideSpec,
     CaptionerSpec,
+    CogvlmSpec,
     ConstantSpec,
     EngineSpec,
     NearestSpec,
@@ -31,13 +34,19 @@ from rendering import Rasterizer
 
 if TYPE_CHECKING:
     from captioning.caption_engine import CaptionEngine
+    from evaluation.captioners.pixels import Describe
 
 
 class Workbench:
-    """For one split and, if one is given, one adapter. Use it as a context manager."""
+    """For one split and, if one is given, one adapter. Use it as a context manager.
 
-    def __init__(self, samples: Sequence[Sample], *, adapter: Path | None = None) -> None:
-        self._samples, self._adapter = samples, adapter
+    At `ends_at` (of time.monotonic()) captioners need not write any more.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], *, adapter: Path | None = None, ends_at: float = math.inf
+    ) -> None:
+        self._samples, self._adapter, self._ends_at = samples, adapter, ends_at
         self._engines: dict[EngineSpec, CaptionEngine] = {}
         self._open = ExitStack()
 
@@ -49,6 +58,8 @@ class Workbench:
             ConfigError: its base model cannot be loaded.
             AdapterError: the adapter does not fit.
         """
+        if isinstance(spec, BesideSpec) and spec.actors:
+            return self._actors(spec)
         match spec:
             case EngineSpec():
                 return self._engine_captioner(spec)
@@ -67,8 +78,10 @@ class Workbench:
                 return TitleCaptioner()
             case ShuffledSpec():
                 return ShuffledCaptioner(self._samples)
-            case PixelsSpec():
-                return self._pixel_captioner(spec)
+            case PixelsSpec() | CogvlmSpec():
+                from evaluation.captioners.pixels import PixelCaptioner
+
+                return PixelCaptioner(_load_describe(spec), self._rasterizer)
             case _:
                 raise Unavailable(spec.reason)
 
@@ -132,12 +145,19 @@ class Workbench:
             timeout_s=spec.timeout_s,
         )
 
-    def _pixel_captioner(self, spec: PixelsSpec) -> Captioner:
-        from captioning.base_models import auto_device
-        from evaluation.captioners.pixels import PixelCaptioner, load_blip, load_vit_gpt2
+    def _actors(self, spec: EngineSpec | ZeroShotSpec | PixelsSpec | CogvlmSpec) -> Captioner:
+        from evaluation.actors import ActorCaptioner, running_ray
 
-        load = {"blip": load_blip, "vit-gpt2": load_vit_gpt2}[spec.kind]
-        return PixelCaptioner(load(spec.source, device=auto_device()), self._rasterizer)
+        self._open.enter_context(running_ray())
+        adapter = self._adapter.resolve() if self._adapter else None
+        return ActorCaptioner(
+            partial(_alone, spec.model_copy(update={"actors": None}), adapter),
+            actors=spec.actors or 1,
+            cpus=spec.cpus_each,
+            gpus=spec.gpus_each,
+            packages=spec.packages if isinstance(spec, CogvlmSpec) else (),
+            ends_at=self._ends_at,
+        )
 
     @cached_property
     def _rasterizer(self) -> Rasterizer:
@@ -150,6 +170,31 @@ class Workbench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+
+def _alone(spec: CaptionerSpec, adapter: Path | None) -> Captioner:
+    """The captioner, of a workbench that lasts as long as the process."""
+    return Workbench((), adapter=adapter).captioner(spec)
+
+
+def _load_describe(spec: PixelsSpec | CogvlmSpec) -> Describe:
+    from captioning.base_models import auto_device
+
+    device = auto_device()
+    if isinstance(spec, CogvlmSpec):
+        from evaluation.captioners.cogvlm import load_cogvlm
+
+        return load_cogvlm(
+            spec.source,
+            revision=spec.revision,
+            tokenizer=spec.tokenizer,
+            max_new_tokens=spec.max_new_tokens,
+            device=device,
+        )
+    from evaluation.captioners.pixels import load_blip, load_vit_gpt2
+
+    load = {"blip": load_blip, "vit-gpt2": load_vit_gpt2}[spec.kind]
+    return load(spec.source, device=device)
 
 
 def _load_engine(spec: EngineSpec) -> CaptionEngine:

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from captioning.corpus import Sample, write_corpus
-from tests.evaluation.tiny_pixel_models import make_tiny_blip, make_tiny_clip, make_tiny_vit_gpt2
+from tests.evaluation.tiny_pixel_models import (
+    make_tiny_blip,
+    make_tiny_clip,
+    make_tiny_cogvlm,
+    make_tiny_vit_gpt2,
+)
 from tests.tiny_models import make_tiny_llama
 
 _COLOURS = ("red", "green", "blue")
@@ -53,3 +58,8 @@ def tiny_blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_vit_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_vit_gpt2(tmp_path_factory.mktemp("models") / "tiny-vit-gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_cogvlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_cogvlm(tmp_path_factory.mktemp("models") / "tiny-cogvlm")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from captioning.errors import ConfigError
-from evaluation.suite import SUITES, EngineSpec, NearestSpec, UnavailableSpec, load_suite
+from evaluation.suite import SUITES, CogvlmSpec, EngineSpec, NearestSpec, load_suite
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SUITES.glob("*.yaml")))
@@ -23,7 +23,7 @@ def test_shipped_suites_have_what_the_design_names() -> None:
     assert isinstance(embedded.captioners["nearest"], NearestSpec)
     _, external = load_suite("ext_capt")
     assert [external.captioners[name].kind for name in ("blip-base", "vit-gpt2")] == ["blip", "vit-gpt2"]
-    assert isinstance(external.captioners["cogvlm"], UnavailableSpec)
+    assert isinstance(external.captioners["cogvlm"], CogvlmSpec)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def test_shipped_suites_have_what_the_design_names() -> None:
         ("captioners: {a: {kind: nearest}}", "captioners.a.nearest.corpus: Field required"),
         ("captioners: {a: {kind: constant}}", "either 'caption' or 'corpus'"),
         ("captioners: {a: {kind: constant, caption: x, corpus: y}}", "either 'caption' or 'corpus'"),
+        ("captioners: {a: {kind: blip, source: x, gpus_each: 0.5}}", "write 'actors: 1' as well"),
+        ("captioners: {a: {kind: blip, source: x, actors: 1, gpus_each: 1.5}}", "or whole ones: not 1.5"),
+        ("captioners: {a: {kind: cogvlm, source: x/y}}", "allow it by 'trust_remote_code: true'"),
+        (
+            "captioners: {a: {kind: cogvlm, source: x/y, trust_remote_code: true}}",
+            "'x/y' is no folder here, and code of the hub runs only as it was reviewed",
+        ),
+        (
+            "captioners: {a: {kind: cogvlm, source: x/y, trust_remote_code: true, revision: main}}",
+            "revision: String should match pattern",
+        ),
+        (
+            "captioners: {a: {kind: cogvlm, source: ., trust_remote_code: true, packages: [einops]}}",
+            "'packages' are installed for actors: write 'actors: 1' as well",
+        ),
         ("captioners: {}", "at least 1 item"),
         ("metrics: [bleu_4]", "metrics.0: Input should be 'bleu'"),
         ("captioners: [", "not YAML"),

@@ -1,12 +1,15 @@
-"""Random CLIP, BLIP and ViT-GPT2 models of a few thousand weights, in the files they are published in.
+"""Random CLIP, BLIP, ViT-GPT2 and CogVLM models of a few thousand weights, as they are published.
 
 Published long ago, BLIP and ViT-GPT2 come with a `preprocessor_config.json` of that time, and
-ViT-GPT2 with pickled weights only.
+ViT-GPT2 with pickled weights only; CogVLM comes with Python code, its tokenizer in SentencePiece's format.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,16 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Tokenizer,
+    LlamaTokenizer,
     VisionEncoderDecoderModel,
     ViTConfig,
     ViTModel,
 )
 
+from tests.evaluation.cogvlm_code.configuration_cogvlm import CogVLMConfig
+from tests.evaluation.cogvlm_code.modeling_cogvlm import CogVLMForCausalLM
+
+CODE = Path(__file__).with_name("cogvlm_code")
 IMAGE_SIZE_PX = 32
 _WORDS = "a red green blue circle square icon of an on the white ground drawing".split()
 _VISION: dict[str, Any] = {
@@ -119,6 +127,52 @@ def make_tiny_vit_gpt2(folder: Path, *, seed: int = 0) -> Path:
         {"feature_extractor_type": "ViTFeatureExtractor", "size": IMAGE_SIZE_PX},
     )
     return folder
+
+
+def make_tiny_cogvlm(folder: Path, *, seed: int = 0) -> Path:
+    """Weights, the code of `cogvlm_code`, and a tokenizer for both the old and the new way of reading it."""
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = ["<unk>", "<s>", "</s>", "\u2581", *letters, *(f"\u2581{word}" for word in _WORDS)]
+    torch.manual_seed(seed)
+    model = CogVLMForCausalLM(CogVLMConfig(vocab_size=len(pieces)))
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    _write_json(
+        folder / "config.json",
+        {
+            "architectures": ["CogVLMForCausalLM"],
+            "auto_map": {
+                "AutoConfig": "configuration_cogvlm.CogVLMConfig",
+                "AutoModelForCausalLM": "modeling_cogvlm.CogVLMForCausalLM",
+            },
+            "vocab_size": len(pieces),
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+            "torch_dtype": "bfloat16",
+        },
+    )
+    for path in CODE.glob("*_cogvlm.py"):
+        shutil.copy(path, folder)
+    LlamaTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[]).save_pretrained(
+        folder
+    )
+    (folder / "tokenizer.model").write_bytes(_sentencepiece(pieces))
+    _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", "legacy": False})
+    return folder
+
+
+def _sentencepiece(pieces: Sequence[str]) -> bytes:
+    """A model of these pieces, of which the first are <unk>, <s> and </s>."""
+    model = import_module("transformers.utils.sentencepiece_model_pb2_new").ModelProto()
+    for index, piece in enumerate(pieces):
+        kind = {0: "UNKNOWN", 1: "CONTROL", 2: "CONTROL"}.get(index, "NORMAL")
+        model.pieces.add(piece=piece, score=-float(index), type=kind)
+    model.trainer_spec.model_type = model.trainer_spec.BPE
+    model.normalizer_spec.name = "identity"
+    return bytes(model.SerializeToString())
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

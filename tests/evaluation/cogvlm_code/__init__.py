@@ -1,0 +1,1 @@
+"""Code as it lies beside CogVLM's weights: the same names and calls, a tiny network."""

@@ -81,6 +81,9 @@ def run(
     clip: Clip = None,
     name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where runs keep their files.")] = Path("runs"),
+    time_limit: Annotated[
+        float | None, typer.Option(min=0, help="Seconds; what is written by then is scored.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Have a suite's captioners write candidates, and score them. Repeated, it goes on where it stopped."""
@@ -90,7 +93,7 @@ def run(
         from evaluation.suite import load_suite
 
         suite_name, settings = load_suite(suite)
-        options = RunOptions(adapter, corpus, training_corpus, limit, clip, name, runs_dir)
+        options = RunOptions(adapter, corpus, training_corpus, limit, clip, name, runs_dir, time_limit)
         with _progress() as progress:
             report, folder = run_suite(suite_name, settings, options, progress)
     if as_json:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from captioning.corpus import Sample
 from evaluation.candidates import Candidate
 from evaluation.comparison import Comparison
-from evaluation.scoring import NoScore, Score, ScoreCard
+from evaluation.scoring import NO_CANDIDATE, NoScore, Score, ScoreCard
 from evaluation.tables import (
     CLAIM_HEADINGS,
     captions_table,
@@ -49,6 +49,7 @@ class ScoredRow(ScoreCard):
     captioner: str
     settings: dict[str, Any]
     circular: bool  # references written by a captioner of the same kind favour it
+    partial: int | None = None  # samples that it got to before the time was up; None: all
 
 
 class UnavailableRow(BaseModel):
@@ -191,7 +192,8 @@ def cells(row: ScoredRow | UnavailableRow) -> list[str]:
     """Captioner, samples scored, empty candidates, then one cell for each of `HEADINGS`."""
     if isinstance(row, UnavailableRow):
         return [row.captioner, *("-" for _ in ("scored", "empty", *HEADINGS))]
-    name = f"{row.captioner} (circular)" if row.circular else row.captioner
+    marks = ["circular"] * row.circular + ["partial"] * (row.partial is not None)
+    name = f"{row.captioner} ({', '.join(marks)})" if marks else row.captioner
     return [name, f"{row.scored}/{row.samples}", str(row.empty), *score_cells(row.scores, HEADINGS)]
 
 
@@ -211,10 +213,16 @@ def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
     }
     lines += [f"{name} is unavailable: {reason}" for name, reason in missing]
     lines += [
-        f"{row.captioner} has no candidate for {len(row.unscored)} of {row.samples} samples, which are in "
-        f"none of its scores: compare it with care. {_most_common(row.unscored.values())}"
+        f"{row.captioner} is partial: it got to {row.partial} of {row.samples} samples before the time was "
+        "up, and its scores are of those alone. The same command goes on with the rest."
         for row in scored
-        if row.unscored
+        if row.partial is not None
+    ]
+    lines += [
+        f"{row.captioner} has no candidate for {len(failed)} of {row.samples} samples, which are in "
+        f"none of its scores: compare it with care. {_most_common(failed)}"
+        for row in scored
+        if (failed := _failures(row))
     ]
     lines += [
         f"{row.captioner}: references were written by a captioner of the same kind, which favours it."
@@ -222,6 +230,12 @@ def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
         if row.circular
     ]
     return lines
+
+
+def _failures(row: ScoredRow) -> list[str]:
+    """Why samples that the captioner got to have no candidate."""
+    reasons = row.unscored.values()
+    return [reason for reason in reasons if row.partial is None or reason != NO_CANDIDATE]
 
 
 def _notes(report: Report) -> list[tuple[str, list[str]]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +68,9 @@ class RunOptions:
     clip: str | None = None  # instead of the suite's weights
     run: str | None = None  # its name; None: one that follows from the setup
     runs_dir: Path = Path("runs")
+    time_limit_s: float | None = (
+        None  # for candidates: what is there by then is scored; None: as long as it takes
+    )
 
 
 def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) -> tuple[Report, Path]:
@@ -86,8 +91,9 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         raise ConfigError(f"'{run}' is no name of a run: it names a folder in {options.runs_dir}")
     folder = options.runs_dir.resolve() / run
     claim_folder(folder, setup)
-    with Workbench(samples, adapter=options.adapter) as workbench:
-        work = Work(suite, samples, folder, workbench)
+    ends_at = math.inf if options.time_limit_s is None else time.monotonic() + options.time_limit_s
+    with Workbench(samples, adapter=options.adapter, ends_at=ends_at) as workbench:
+        work = Work(suite, samples, folder, workbench, ends_at)
         outcomes = {captioner: work.candidates(captioner, progress) for captioner in suite.captioners}
         scored = work.scores(outcomes, work.clip(options.clip))
     report = Report(
@@ -117,20 +123,30 @@ class Work:
     samples: Sequence[Sample]
     folder: Path
     workbench: Workbench
+    ends_at: float = math.inf  # of time.monotonic()
 
     def candidates(self, captioner: str, progress: Progress) -> Candidates | Unavailable:
         """What the captioner wrote in this and in earlier, interrupted runs."""
         with candidate_log(self.folder / captioner / "candidates.jsonl") as log:
             missing = [sample for sample in self.samples if sample.id not in log.candidates]
-            if missing:
-                try:
-                    writer = self.workbench.captioner(self.suite.captioners[captioner])
-                    for candidate in writer.caption(missing):
-                        log.append(candidate)
-                        progress(captioner, len(log.candidates), len(self.samples))
-                except (ConfigError, Unavailable) as error:
-                    return Unavailable(_goes_on(str(error), len(log.candidates), len(self.samples)))
+            try:
+                for candidate in self._written(captioner, missing):
+                    log.append(candidate)
+                    progress(captioner, len(log.candidates), len(self.samples))
+            except (ConfigError, Unavailable) as error:
+                return Unavailable(_goes_on(str(error), len(log.candidates), len(self.samples)))
+            if not log.candidates:
+                return Unavailable("the time was up before it wrote anything. The same command goes on")
             return log.candidates
+
+    def _written(self, captioner: str, missing: Sequence[Sample]) -> Iterator[Candidate]:
+        """What the captioner writes for those samples before the time is up."""
+        if not missing or time.monotonic() >= self.ends_at:
+            return
+        for candidate in self.workbench.captioner(self.suite.captioners[captioner]).caption(missing):
+            yield candidate
+            if time.monotonic() >= self.ends_at:
+                return
 
     def clip(self, source: str | None) -> ClipMeasure | Unavailable:
         if "clip_score" not in self.suite.metrics:
@@ -157,8 +173,13 @@ class Work:
             found = scored[name]
             lines = "".join(json.dumps(scores) + "\n" for scores in found.by_sample)
             (self.folder / name / "scores.jsonl").write_text(lines, encoding="utf-8")
-            circular = _is_circular(spec, self.samples)
-            yield ScoredRow(captioner=name, settings=spec.model_dump(), circular=circular, **dict(found.card))
+            yield ScoredRow(
+                captioner=name,
+                settings=spec.model_dump(),
+                circular=_is_circular(spec, self.samples),
+                partial=len(outcome) if len(outcome) < len(self.samples) else None,
+                **dict(found.card),
+            )
 
 
 def _goes_on(reason: str, done: int, total: int) -> str:
@@ -184,9 +205,9 @@ def setup_of(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Pat
 def _identity(spec: CaptionerSpec) -> dict[str, Any]:
     """The settings, with a training corpus' fingerprint in the place of its path."""
     if not (isinstance(spec, ConstantSpec | NearestSpec) and spec.corpus):
-        return spec.model_dump()
+        return spec.model_dump(mode="json")
     found = Path(spec.corpus).is_file()
-    return spec.model_dump() | {"corpus": corpus_fingerprint(spec.corpus) if found else None}
+    return spec.model_dump(mode="json") | {"corpus": corpus_fingerprint(spec.corpus) if found else None}
 
 
 def _adapter_identity(folder: Path | None) -> dict[str, str] | None:

@@ -36,6 +36,7 @@ Metric = Literal[
     "count_accuracy",
 ]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+NO_CANDIDATE = "there is no candidate for it"
 
 Given = ParamSpec("Given")
 
@@ -138,9 +139,9 @@ def _in_order(samples: Sequence[Sample], candidates: Mapping[str, Candidate]) ->
             f"{len(unknown)} candidates are for no sample of the corpus, such as '{min(unknown)}'. "
             "Is it the corpus that they were made for?"
         )
-    error = "there is no candidate for it"
     return [
-        candidates.get(sample.id, Candidate(id=sample.id, caption=None, error=error)) for sample in samples
+        candidates.get(sample.id, Candidate(id=sample.id, caption=None, error=NO_CANDIDATE))
+        for sample in samples
     ]
 
 

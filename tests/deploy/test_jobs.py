@@ -72,9 +72,14 @@ def test_training_job_names_a_recipe_and_takes_overrides(job: str, tmp_path: Pat
     assert (recipe.model, recipe.resources.workers, recipe.lora.r) == ("embedded", 2, 16)
 
 
-def test_scoring_job_has_a_time_limit(tmp_path: Path) -> None:
-    words = submitted("ext_capt.sh", tmp_path)
-    assert words[words.index("--time-limit") + 1] == "86400"
+@pytest.mark.parametrize(("limit", "seconds"), [({}, "86400"), ({"TIME_LIMIT": "60"}, "60")])
+def test_scoring_job_scores_what_is_done_when_its_time_is_up(
+    limit: dict[str, str], seconds: str, tmp_path: Path
+) -> None:
+    words = submitted("ext_capt.sh", tmp_path, **limit)
+    assert words.count("--time-limit") == 1, "nothing interrupts it"
+    assert words.index("--time-limit") > words.index("evaluation")
+    assert words[words.index("--time-limit") + 1] == seconds
 
 
 def test_renderer_comparison_job_runs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +123,40 @@ def test_the_same_command_again_makes_nothing_twice(corpus: Path, tmp_path: Path
     assert again.rows == report.rows
 
 
+def test_when_the_time_is_up_what_is_done_is_scored_and_the_rest_can_follow(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioners = "first: {kind: constant, caption: x}, second: {kind: shuffled}, third: {kind: title}"
+    suite = load_suite(_suite(tmp_path, captioners))
+    now = 0.0
+    monkeypatch.setattr("evaluation.run.time", SimpleNamespace(monotonic=lambda: now))
+
+    def a_second_each(captioner: str, done: int, total: int) -> None:
+        nonlocal now
+        now += 1
+
+    options = RunOptions(runs_dir=tmp_path / "runs", time_limit_s=17)
+    report, folder = run_suite(*suite, options, a_second_each)
+    first, second, third = report.rows
+    assert isinstance(first, ScoredRow)
+    assert (first.scored, first.partial) == (12, None)
+    assert isinstance(second, ScoredRow)
+    assert (second.samples, second.scored, second.partial) == (12, 5, 5)
+    assert isinstance(third, UnavailableRow)
+    assert third.unavailable == "the time was up before it wrote anything. The same command goes on"
+    markdown = (folder / "report.md").read_text()
+    assert "| second (partial) | 5/12 |" in markdown
+    assert "second is partial: it got to 5 of 12 samples before the time was up" in markdown
+    assert "has no candidate" not in markdown
+
+    progress = _Progress()
+    whole, same_folder = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), progress)
+    assert same_folder == folder
+    assert progress.written == {"second": 7, "third": 12}
+    undisturbed, _ = run_suite(*suite, RunOptions(runs_dir=tmp_path / "other"), _Progress())
+    assert whole.rows == undisturbed.rows
+
+
 def test_another_setup_is_another_run(corpus: Path, samples: list[Sample], tmp_path: Path) -> None:
     suite = load_suite(_suite(tmp_path, "constant: {kind: constant, caption: x}"))
     runs = tmp_path / "runs"
@@ -184,6 +219,19 @@ def test_a_captioner_without_weights_does_not_stop_the_others(corpus: Path, tmp_
     assert isinstance(base, UnavailableRow)
     assert "nobody/nothing" in base.unavailable
     assert isinstance(constant, ScoredRow)
+
+
+def test_cogvlm_takes_part_and_goes_on(corpus: Path, tiny_cogvlm: Path, tmp_path: Path) -> None:
+    model = f"source: {tiny_cogvlm}, tokenizer: {tiny_cogvlm}, trust_remote_code: true, max_new_tokens: 8"
+    suite = load_suite(_suite(tmp_path, f"cogvlm: {{kind: cogvlm, {model}}}"))
+    options = RunOptions(runs_dir=tmp_path / "runs", limit=3)
+    report, folder = run_suite(*suite, options, _Progress())
+    [row] = report.rows
+    assert isinstance(row, ScoredRow)
+    assert (row.scored, row.empty) == (3, 0)
+    progress = _Progress()
+    again, same_folder = run_suite(*suite, options, progress)
+    assert (again.rows, same_folder, progress.written) == (report.rows, folder, {})
 
 
 def test_references_by_a_captioner_of_the_same_kind_are_marked(

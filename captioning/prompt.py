@@ -49,7 +49,17 @@ def prompt_ids(
         PromptTooLong: more than `max_prompt_tokens`; a prompt is never cut.
         ConfigError: the tokenizer has no chat template.
     """
-    turns = [{"role": "user", "content": user_message(canonical_svg)}]
+    return chat_ids(tokenizer, user_message(canonical_svg), max_prompt_tokens)
+
+
+def chat_ids(
+    tokenizer: PreTrainedTokenizerBase, message: str, max_prompt_tokens: int | None = None
+) -> list[int]:
+    """Token ids of the templated user's turn, up to the point where the answer begins.
+
+    Raises: what `prompt_ids` does.
+    """
+    turns = [{"role": "user", "content": message}]
     templated = tokenizer.apply_chat_template(
         turns,
         chat_template=_template(tokenizer),

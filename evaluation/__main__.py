@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -19,7 +19,9 @@ from captioning.errors import ConfigError
 from rendering import SvgCaptionError
 
 if TYPE_CHECKING:
+    from evaluation.compare import RunComparison
     from evaluation.report import ScoredRow, UnavailableRow
+    from evaluation.robustness import EditResult
 
 
 app = typer.Typer(
@@ -52,7 +54,11 @@ def main() -> None:
 
 def _suite_first(words: list[str]) -> list[str]:
     """A first word that is no command is a suite or an option of `run`; no word at all runs `embedded`."""
-    return words if words and words[0] in ("run", "score", "samples", "--help") else ["run", *words]
+    return (
+        words
+        if words and words[0] in ("run", "score", "samples", "compare", "robustness", "--help")
+        else ["run", *words]
+    )
 
 
 @app.command()
@@ -155,6 +161,71 @@ def samples(
     Console(soft_wrap=True, highlight=False).print(f"{shown} samples in {out}", markup=False)
 
 
+@app.command()
+def robustness(
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="A shipped suite, or a YAML file.")
+    ] = "embedded",
+    *,
+    adapter: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the adapter to judge.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Another split than the suite's.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Only the first so many samples, ten edits each.")] = 50,
+    name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Where runs keep their files.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Edit drawings, and say whether a suite's captioners notice what they must and nothing else."""
+    with _stdout_kept() as stdout:
+        from evaluation.robustness import run_robustness
+        from evaluation.run import RunOptions
+        from evaluation.suite import load_suite
+
+        suite_name, settings = load_suite(suite)
+        options = RunOptions(adapter=adapter, corpus=corpus, limit=limit, run=name, runs_dir=runs_dir)
+        with _progress() as progress:
+            found, folder = run_robustness(suite_name, settings, options, progress)
+    if as_json:
+        print((folder / "robustness.json").read_text(encoding="utf-8"), file=stdout)
+        return
+    _print_robustness(found)
+    Console(soft_wrap=True, highlight=False).print(f"Report: {folder / 'robustness.json'}", markup=False)
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", exists=True, file_okay=False, help="Folder of a run.")
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="B", exists=True, file_okay=False, help="Folder of a run on the same split."),
+    ],
+    *,
+    captioners: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="IN_A IN_B", help="Two captioners; without it, all that both runs have."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The runs' split, if it was no suite's.")
+    ] = None,
+    clip: Clip = "embedded",
+    as_json: Json = False,
+) -> None:
+    """Say how B's captions differ from A's, on the same samples, with paired tests."""
+    with _stdout_kept() as stdout:
+        from evaluation.compare import compare_runs
+
+        found = compare_runs(first, second, captioners=captioners, corpus=corpus, clip=clip)
+    if as_json:
+        print(found.model_dump_json(), file=stdout)
+    else:
+        _print_comparison(found)
+
+
 @contextmanager
 def _stdout_kept() -> Iterator[TextIO]:
     """Standard output for the answer alone: what libraries print goes to standard error."""
@@ -204,6 +275,36 @@ def _claims(rows: Sequence[ScoredRow | UnavailableRow]) -> Table:
         if isinstance(row, ScoredRow):
             table.add_row(escape(row.captioner), *score_cells(row.scores, CLAIM_HEADINGS))
     return table
+
+
+def _print_robustness(found: Mapping[str, Sequence[EditResult] | str]) -> None:
+    table = Table("Captioner", "Edit", "Demand", "As demanded")
+    for captioner, results in found.items():
+        if isinstance(results, str):
+            table.add_row(escape(captioner), "-", "-", escape(f"unavailable: {results}"))
+            continue
+        for one in results:
+            share = f"{one.passed / one.asked:.0%} of {one.asked}"
+            table.add_row(escape(captioner), one.edit, one.demand, share)
+    Console(highlight=False).print(table)
+
+
+def _print_comparison(found: RunComparison) -> None:
+    from evaluation.comparison import claim
+    from evaluation.report import HEADINGS
+    from evaluation.tables import CLAIM_HEADINGS, signed
+
+    names = HEADINGS | CLAIM_HEADINGS
+    console = Console(highlight=False, soft_wrap=True)
+    for one in found.comparisons:
+        table = Table("Score", f"{escape(one.captioner)} less {escape(one.baseline)}, corrected p")
+        for name, heading in names.items():
+            if name in one.differences:
+                table.add_row(heading, escape(signed(one.differences[name])))
+        console.print(table)
+        console.print(escape(claim(one, names)))
+    if found.only_in_one:
+        console.print(f"In one run alone: {', '.join(map(escape, found.only_in_one))}")
 
 
 def _note(text: str) -> None:

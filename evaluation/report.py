@@ -15,7 +15,18 @@ from captioning.corpus import Sample
 from evaluation.candidates import Candidate
 from evaluation.comparison import Comparison
 from evaluation.scoring import NoScore, Score, ScoreCard
-from evaluation.tables import claims_table, comparison_section, escape, score_cells, source_section, table
+from evaluation.tables import (
+    CLAIM_HEADINGS,
+    captions_table,
+    claims_table,
+    comparison_section,
+    escape,
+    latex_table,
+    score_cells,
+    source_section,
+    strata_section,
+    table,
+)
 
 HEADINGS = {
     "bleu_4": "BLEU-4",
@@ -27,6 +38,7 @@ HEADINGS = {
 }
 """Columns of tables; the JSON has every score. A model's name is added, see `headings`."""
 
+_FAMILIES = ("blip", "vit-gpt2", "cogvlm", "llava", "qwen", "internvl", "gpt-4")
 _EXAMPLES = 8
 _MODEL = re.compile(r"\|model:([^,|]+)")
 
@@ -68,12 +80,18 @@ class Report(BaseModel):
     caption_authors: dict[str, int]  # who wrote the references, by samples
     versions: dict[str, str]
     rows: tuple[ScoredRow | UnavailableRow, ...]
-    comparisons: tuple[Comparison, ...]  # of each captioner with the first
+    comparisons: tuple[Comparison, ...]  # of every pair of captioners
     examples: tuple[Example, ...]
 
 
 def caption_authors(samples: Sequence[Sample]) -> dict[str, int]:
     return dict(Counter(sample.caption_author or "unknown" for sample in samples).most_common())
+
+
+def same_family(settings: Mapping[str, Any], author: str) -> bool:
+    """Whether a captioner of those settings is of the kind that wrote the references."""
+    name = f"{settings.get('kind')} {settings.get('source') or settings.get('model')}".lower()
+    return any(family in name and family in author.lower() for family in _FAMILIES)
 
 
 def choose_examples(
@@ -94,10 +112,11 @@ def choose_examples(
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write report.json and report.md."""
+    """Write report.json, report.md and report.tex."""
     text = json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+    (folder / "report.tex").write_text(latex(report), encoding="utf-8")
 
 
 def markdown(report: Report) -> str:
@@ -113,6 +132,12 @@ def markdown(report: Report) -> str:
         claims_table({name: row.scores for name, row in scored.items()}),
         *source_section({name: row.by_source for name, row in scored.items()}, columns),
         *comparison_section(report.comparisons, columns),
+        *strata_section(
+            {name: row.by_stratum for name, row in scored.items()},
+            lambda name, group: same_family(scored[name].settings, group),
+        ),
+        "## Captions",
+        captions_table({name: row.captions for name, row in scored.items()}),
         *(f"## {title}\n\n{_list(lines)}" for title, lines in _notes(report) if lines),
         "## Examples\n\nSpread evenly over the split, not chosen.",
         table(
@@ -120,6 +145,19 @@ def markdown(report: Report) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def latex(report: Report) -> str:
+    """The two tables for a paper, with the package booktabs; intervals are in the second line of a cell."""
+    names = dict(zip(HEADINGS, headings(report.rows)[3:], strict=True))
+    scored = [row for row in report.rows if isinstance(row, ScoredRow)]
+    return "\n".join(
+        [
+            f"% {report.suite}, run {report.run} of {report.created}; signatures are in report.json",
+            *latex_table({row.captioner: row.scores for row in scored}, names),
+            *latex_table({row.captioner: row.scores for row in scored}, CLAIM_HEADINGS),
+        ]
+    )
 
 
 def headings(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
@@ -189,11 +227,11 @@ def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
 def _notes(report: Report) -> list[tuple[str, list[str]]]:
     return [
         ("Notes", [escape(note) for note in notes(report.rows)]),
-        ("Signatures", [f"`{signature}`" for signature in _signatures(report.rows)]),
+        ("Signatures", [f"`{signature}`" for signature in signatures(report.rows)]),
     ]
 
 
-def _signatures(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
+def signatures(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
     return list(
         {
             score.signature: None

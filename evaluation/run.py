@@ -1,8 +1,8 @@
 """One run of a suite: candidates from each captioner, their scores, a report.
 
 The run's folder holds `setup.json`, for each captioner `<name>/candidates.jsonl` and
-`<name>/scores.jsonl`, and `report.json` and `report.md`. The same command again goes on where it was
-stopped: candidates that are there are not made twice.
+`<name>/scores.jsonl`, and the report as JSON, Markdown, LaTeX and a page. The same command again goes on
+where it was stopped: candidates that are there are not made twice.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from captioning.corpus import Sample, corpus_fingerprint
 from captioning.errors import ConfigError
 from captioning.prompt import PROMPT_VERSION
 from evaluation.candidates import Candidate, candidate_log
-from evaluation.comparison import compare_with_first
+from evaluation.comparison import compare_all
 from evaluation.errors import Unavailable
+from evaluation.page import write_page
 from evaluation.report import (
     Report,
     ScoredRow,
     UnavailableRow,
     caption_authors,
     choose_examples,
+    same_family,
     write_report,
 )
 from evaluation.scoring import ClipMeasure, Scored, by_source, score
@@ -39,8 +41,8 @@ from evaluation.suite import (
     ConstantSpec,
     EngineSpec,
     NearestSpec,
-    PixelsSpec,
     Suite,
+    ZeroShotSpec,
     with_training_corpus,
 )
 from evaluation.workbench import Workbench
@@ -78,14 +80,14 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         suite = with_training_corpus(suite, options.training_corpus)
     corpus = options.corpus or Path(suite.corpus)
     samples = read_split(corpus, options.limit)
-    setup = _setup(suite, corpus, samples, options.adapter)
-    run = options.run or f"{name}-{_short_hash(setup)}"
+    setup = setup_of(suite, corpus, samples, options.adapter)
+    run = options.run or f"{name}-{short_hash(setup)}"
     if Path(run).name != run:
         raise ConfigError(f"'{run}' is no name of a run: it names a folder in {options.runs_dir}")
     folder = options.runs_dir.resolve() / run
-    _claim(folder, setup)
+    claim_folder(folder, setup)
     with Workbench(samples, adapter=options.adapter) as workbench:
-        work = _Run(suite, samples, folder, workbench)
+        work = Work(suite, samples, folder, workbench)
         outcomes = {captioner: work.candidates(captioner, progress) for captioner in suite.captioners}
         scored = work.scores(outcomes, work.clip(options.clip))
     report = Report(
@@ -97,19 +99,20 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
         caption_authors=caption_authors(samples),
         versions={library: version(library) for library in _LIBRARIES},
         rows=tuple(work.rows(outcomes, scored)),
-        comparisons=tuple(
-            compare_with_first({name: one.measured for name, one in scored.items()}, by_source(samples))
-        ),
+        comparisons=compare_all({name: one.measured for name, one in scored.items()}, by_source(samples)),
         examples=choose_examples(
             samples, {name: made for name, made in outcomes.items() if not isinstance(made, Unavailable)}
         ),
     )
     write_report(report, folder)
+    write_page(report, samples, folder)
     return report, folder
 
 
 @dataclass(frozen=True)
-class _Run:
+class Work:
+    """The captioners of a suite at work on samples, and the folder that keeps what they write."""
+
     suite: Suite
     samples: Sequence[Sample]
     folder: Path
@@ -122,11 +125,11 @@ class _Run:
             if missing:
                 try:
                     writer = self.workbench.captioner(self.suite.captioners[captioner])
+                    for candidate in writer.caption(missing):
+                        log.append(candidate)
+                        progress(captioner, len(log.candidates), len(self.samples))
                 except (ConfigError, Unavailable) as error:
-                    return Unavailable(str(error))
-                for candidate in writer.caption(missing):
-                    log.append(candidate)
-                    progress(captioner, len(log.candidates), len(self.samples))
+                    return Unavailable(_goes_on(str(error), len(log.candidates), len(self.samples)))
             return log.candidates
 
     def clip(self, source: str | None) -> ClipMeasure | Unavailable:
@@ -158,7 +161,11 @@ class _Run:
             yield ScoredRow(captioner=name, settings=spec.model_dump(), circular=circular, **dict(found.card))
 
 
-def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
+def _goes_on(reason: str, done: int, total: int) -> str:
+    return f"{reason} ({done} of {total} candidates are kept; the same command goes on)" if done else reason
+
+
+def setup_of(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path | None) -> dict[str, Any]:
     """All that the candidates depend on; metrics may change between two runs of one setup."""
     return {
         "captioners": {name: _identity(spec) for name, spec in suite.captioners.items()},
@@ -167,7 +174,7 @@ def _setup(suite: Suite, corpus: Path, samples: Sequence[Sample], adapter: Path 
         "base_models": {
             spec.model: _fingerprint(spec.model)
             for spec in suite.captioners.values()
-            if isinstance(spec, EngineSpec)
+            if isinstance(spec, EngineSpec | ZeroShotSpec)
         },
         "prompt_version": PROMPT_VERSION,
         "canonicalizer_version": CANONICALIZER_VERSION,
@@ -197,11 +204,11 @@ def _fingerprint(model: str) -> str | None:
         return None
 
 
-def _short_hash(setup: dict[str, Any]) -> str:
+def short_hash(setup: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(setup, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _claim(folder: Path, setup: dict[str, Any]) -> None:
+def claim_folder(folder: Path, setup: dict[str, Any]) -> None:
     """Make the run's folder, or go on in the one that was made for the same setup."""
     path = folder / "setup.json"
     if not path.is_file():
@@ -219,6 +226,5 @@ def _claim(folder: Path, setup: dict[str, Any]) -> None:
 
 
 def _is_circular(spec: CaptionerSpec, samples: Sequence[Sample]) -> bool:
-    return isinstance(spec, PixelsSpec) and any(
-        spec.kind in (sample.caption_author or "").lower() for sample in samples
-    )
+    settings = spec.model_dump()
+    return any(same_family(settings, sample.caption_author or "") for sample in samples)

@@ -24,14 +24,14 @@ from evaluation.errors import EvaluationError
 from evaluation.report import Report, ScoredRow, UnavailableRow
 from evaluation.split import read_split
 from evaluation.suite import SUITES, load_suite
-from evaluation.tables import CLAIM_HEADINGS
+from evaluation.tables import REFERENCE_HEADINGS
 from rendering import Rasterizer, SvgCaptionError, load
 
 _PICTURE_SIZE_PX = 256
 
 
 @dataclass(frozen=True)
-class _Captioner:
+class Written:
     """What one captioner wrote, and the scores of its sentences, by sample id."""
 
     name: str
@@ -46,11 +46,11 @@ def write_samples(run: Path, out: Path, *, n: int, seed: int, corpus: Path | Non
         EvaluationError: there is no finished run in the folder.
         ConfigError: the split is not known, or not the one that the run was about.
     """
-    report = _report(run)
-    split = _split(report, corpus)
-    captioners = [_captioner(run, row.captioner) for row in report.rows if isinstance(row, ScoredRow)]
+    report = read_report(run)
+    split = read_its_split(report, corpus)
+    captioners = [read_captioner(run, row.captioner) for row in report.rows if isinstance(row, ScoredRow)]
     with Rasterizer() as rasterizer:
-        cards = [_card(split[name], captioners, rasterizer) for name in drawn_ids(list(split), n, seed)]
+        cards = [card(split[name], captioners, rasterizer) for name in drawn_ids(list(split), n, seed)]
     page = _PAGE.substitute(
         title=escape(f"{len(cards)} samples of {report.run}"),
         about=escape(
@@ -59,6 +59,7 @@ def write_samples(run: Path, out: Path, *, n: int, seed: int, corpus: Path | Non
         ),
         unavailable="".join(_unavailable(row) for row in report.rows if isinstance(row, UnavailableRow)),
         cards="\n".join(cards),
+        style=STYLE,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
@@ -70,14 +71,14 @@ def drawn_ids(ids: Sequence[str], n: int, seed: int) -> list[str]:
     return random.Random(f"samples {seed}").sample(sorted(ids), min(n, len(ids)))
 
 
-def _report(run: Path) -> Report:
+def read_report(run: Path) -> Report:
     path = run / "report.json"
     if not path.is_file():
         raise EvaluationError(f"{run}: there is no report.json. Is it the folder of a finished run?")
     return Report.model_validate_json(path.read_bytes())
 
 
-def _split(report: Report, corpus: Path | None) -> dict[str, Sample]:
+def read_its_split(report: Report, corpus: Path | None) -> dict[str, Sample]:
     if corpus is None:
         if not (SUITES / f"{report.suite}.yaml").is_file():
             raise ConfigError(f"'{report.suite}' is no shipped suite: name the run's split with --corpus")
@@ -87,38 +88,46 @@ def _split(report: Report, corpus: Path | None) -> dict[str, Sample]:
     return {sample.id: sample for sample in read_split(corpus, report.samples)}
 
 
-def _captioner(run: Path, name: str) -> _Captioner:
+def read_captioner(run: Path, name: str) -> Written:
     with (run / name / "scores.jsonl").open(encoding="utf-8") as file:
         scores = {row["id"]: row for row in map(json.loads, file)}
-    return _Captioner(name, read_candidates(run / name / "candidates.jsonl"), scores)
+    return Written(name, read_candidates(run / name / "candidates.jsonl"), scores)
 
 
 def _unavailable(row: UnavailableRow) -> str:
     return f"<p>{escape(row.captioner)} is unavailable: {escape(row.unavailable)}</p>"
 
 
-def _card(sample: Sample, captioners: Sequence[_Captioner], rasterizer: Rasterizer) -> str:
+def card(
+    sample: Sample,
+    captioners: Sequence[Written],
+    rasterizer: Rasterizer,
+    attributes: str = "",
+    note: str = "",
+) -> str:
+    """A sample with its picture, references, and each captioner's caption; `attributes` are safe HTML."""
     references = "".join(f"<li>{escape(reference)}</li>" for reference in sample.references)
     rows = "".join(_row(captioner, sample.id) for captioner in captioners)
     return (
-        f"<article>{_picture(sample, rasterizer)}<div><h2>{escape(sample.id)}</h2>"
+        f"<article{attributes}>{_picture(sample, rasterizer)}<div><h2>{escape(sample.id)}{escape(note)}</h2>"
         f"<ul>{references}</ul><table>{rows}</table></div></article>"
     )
 
 
-def _row(captioner: _Captioner, sample_id: str) -> str:
+def _row(captioner: Written, sample_id: str) -> str:
     candidate = captioner.candidates.get(sample_id)
     if candidate is None or candidate.caption is None:
         text = f"<em>none: {escape(candidate.reason if candidate else 'no candidate')}</em>"
     else:
         text = escape(candidate.caption) if candidate.caption.strip() else "<em>empty</em>"
     marks = "".join(_marks(captioner.scores.get(sample_id, {})))
-    return f"<tr><th>{escape(captioner.name)}</th><td>{text}</td><td>{marks}</td></tr>"
+    name = escape(captioner.name)
+    return f'<tr data-captioner="{name}"><th>{name}</th><td>{text}</td><td>{marks}</td></tr>'
 
 
 def _marks(scores: Mapping[str, Any]) -> Iterator[str]:
     """For each claim that the sample asks for, whether the caption makes it."""
-    for name, heading in CLAIM_HEADINGS.items():
+    for name, heading in REFERENCE_HEADINGS.items():
         if (score := scores.get(name)) is not None:
             kind, sign = ("right", "✓") if score else ("wrong", "✗")
             yield f'<span class="{kind}">{heading} {sign}</span> '
@@ -133,15 +142,7 @@ def _picture(sample: Sample, rasterizer: Rasterizer) -> str:
     return f'<img class="picture" alt="" src="data:image/png;base64,{data}">'
 
 
-_PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>$title</title>
-<style>
+STYLE = """\
 body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1a1a1a; }
 body { font: 1rem/1.45 system-ui, sans-serif; }
 article { display: flex; gap: 1.5rem; padding: 1.5rem 0; border-top: 1px solid #d0d0d0; }
@@ -157,7 +158,18 @@ td:last-child { width: 15rem; font-size: 0.8rem; }
 .right { color: #0b6b2f; }
 .wrong { color: #b00020; }
 @media (max-width: 40rem) { article { flex-direction: column; } }
-</style>
+"""
+
+_PAGE = Template("""\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>$title</title>
+<style>
+$style</style>
 <h1>$title</h1>
 <p>$about</p>
 <p>Under each drawing's id its references; then each captioner's caption and, where the references ask for it,

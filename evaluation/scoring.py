@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, ParamSpec, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from captioning.corpus import Sample
 from evaluation.candidates import Candidate
+from evaluation.captions import CaptionStatistics, caption_statistics
 from evaluation.errors import CandidatesError, Unavailable
 from evaluation.metrics.claims import colour_accuracy, count_accuracy, shape_accuracy
 from evaluation.metrics.concepts import concept_match
+from evaluation.metrics.faithfulness import facts_of, faithfulness
 from evaluation.metrics.meteor import meteor
 from evaluation.metrics.statistics import RESAMPLES, SEED, Bools, Measured
 from evaluation.metrics.text import bleu, cider, rouge_l
 from evaluation.metrics.tokens import Tokenized, tokenize_all
+from evaluation.strata import Strata, strata
 
 Metric = Literal[
     "bleu",
@@ -25,6 +29,7 @@ Metric = Literal[
     "meteor",
     "cider",
     "clip_score",
+    "faithfulness",
     "concept_match",
     "colour_accuracy",
     "shape_accuracy",
@@ -32,14 +37,22 @@ Metric = Literal[
 ]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
-Thing = TypeVar("Thing")
+Given = ParamSpec("Given")
+
+Outcome = list[list[Measured]] | Unavailable
+"""For each captioner what a metric finds, or why it finds nothing."""
 
 ClipMeasure = Callable[[Sequence[str]], list[Measured]]
 """CLIP Score of candidates, one for each sample of the split in order."""
 
+_OF_WORDS: frozenset[Metric] = frozenset(("bleu", "rouge_l", "meteor", "cider"))
 _SCORES: dict[Metric, tuple[str, ...]] = {
     "bleu": ("bleu_1", "bleu_2", "bleu_3", "bleu_4"),
-    "clip_score": ("clip_score", "clip_score_100"),
+    "clip_score": (
+        *("clip_score", "clip_score_100", "clip_score_sentences"),
+        *("ref_clip_score", "clip_margin", "clip_retrieval"),
+    ),
+    "faithfulness": ("faithfulness", "claim_precision", "claim_recall"),
 }
 """Where a metric has other scores than one of its own name."""
 
@@ -72,6 +85,10 @@ class ScoreCard(BaseModel):
     unscored: dict[str, str]  # sample id -> why it has no candidate; such a sample is in no score
     scores: dict[str, Score | NoScore]
     by_source: dict[str, dict[str, Score | NoScore]]  # empty where all samples are from one source
+    by_stratum: dict[
+        str, dict[str, dict[str, Score | NoScore]]
+    ] = {}  # elements, tokens, ... -> group -> scores
+    captions: CaptionStatistics | None = None  # None where there is no caption
 
 
 @dataclass(frozen=True)
@@ -100,8 +117,11 @@ def score(
     made = [_in_order(samples, candidates) for candidates in captioners]
     captions = [[candidate.caption or "" for candidate in candidates] for candidates in made]
     measured = _measure(samples, captions, clip=clip, metrics=metrics)
-    groups = by_source(samples)
-    return [_scored(candidates, found, groups) for candidates, found in zip(made, measured, strict=True)]
+    groups = by_source(samples), strata(samples)
+    return [
+        _scored(candidates, found, *groups, caption_statistics([one.caption for one in candidates], samples))
+        for candidates, found in zip(made, measured, strict=True)
+    ]
 
 
 def by_source(samples: Sequence[Sample]) -> dict[str, Bools]:
@@ -132,69 +152,89 @@ def _measure(
     metrics: Sequence[Metric],
 ) -> list[dict[str, Measured | NoScore]]:
     """For each captioner its scores by name; a sample without a candidate counts as an empty one here."""
+    with ThreadPoolExecutor(1) as beside:  # Java's processes count words while this one looks at pictures
+        words = beside.submit(_of_words, [one for one in metrics if one in _OF_WORDS], captions, samples)
+        others = {
+            one: _outcome(_of_drawings, one, captions, samples, clip)
+            for one in metrics
+            if one not in _OF_WORDS
+        }
+        outcomes = others | words.result()
     results: list[dict[str, Measured | NoScore]] = [{} for _ in captions]
-    tokens = _tokenized(samples, captions)
     for metric in metrics:
-        try:
-            measured = _apply(metric, captions, samples, tokens, clip)
-        except Unavailable as error:
-            missing = NoScore(unavailable=str(error))
+        outcome = outcomes[metric]
+        if isinstance(outcome, Unavailable):
+            missing = NoScore(unavailable=str(outcome))
             for result in results:
                 result.update(dict.fromkeys(_SCORES.get(metric, (metric,)), missing))
         else:
-            for result, found in zip(results, measured, strict=True):
+            for result, found in zip(results, outcome, strict=True):
                 result.update({one.name: one for one in found})
     return results
 
 
-def _apply(
+def _of_words(
+    metrics: Sequence[Metric], captions: Sequence[Sequence[str]], samples: Sequence[Sample]
+) -> dict[Metric, Outcome]:
+    """What the metrics find that compare a caption's words with those of its references."""
+    if not metrics:
+        return {}
+    try:
+        tokens = tokenize_all(captions, [sample.references for sample in samples])
+    except Unavailable as error:
+        return dict.fromkeys(metrics, error)
+    return {metric: _outcome(_WORD_METRICS[metric], tokens) for metric in metrics}
+
+
+_WORD_METRICS: dict[Metric, Callable[[list[Tokenized]], list[list[Measured]]]] = {
+    "bleu": lambda tokens: [bleu(one) for one in tokens],
+    "rouge_l": lambda tokens: [[rouge_l(one)] for one in tokens],
+    "meteor": lambda tokens: [[one] for one in meteor(tokens)],
+    "cider": lambda tokens: [[cider(one)] for one in tokens],
+}
+
+
+def _of_drawings(
     metric: Metric,
     captions: Sequence[Sequence[str]],
     samples: Sequence[Sample],
-    tokens: list[Tokenized] | Unavailable,
     clip: ClipMeasure | Unavailable,
 ) -> list[list[Measured]]:
-    """For each captioner what one metric finds."""
+    """For each captioner what one metric finds that looks at drawings, tags, or claims."""
     references = [sample.references for sample in samples]
     match metric:
-        case "bleu":
-            return [bleu(one) for one in _required(tokens)]
-        case "rouge_l":
-            return [[rouge_l(one)] for one in _required(tokens)]
-        case "meteor":
-            return [[one] for one in meteor(_required(tokens))]
-        case "cider":
-            return [[cider(one)] for one in _required(tokens)]
         case "clip_score":
-            measure = _required(clip)
-            return [measure(texts) for texts in captions]
+            if isinstance(clip, Unavailable):
+                raise clip
+            return [clip(texts) for texts in captions]
+        case "faithfulness":
+            drawings = facts_of(samples)
+            return [faithfulness(texts, drawings) for texts in captions]
         case "concept_match":
             return [[concept_match(texts, samples)] for texts in captions]
         case "colour_accuracy":
             return [[colour_accuracy(texts, references)] for texts in captions]
         case "shape_accuracy":
             return [[shape_accuracy(texts, references)] for texts in captions]
-        case "count_accuracy":
+        case _:
             return [[count_accuracy(texts, references)] for texts in captions]
 
 
-def _tokenized(samples: Sequence[Sample], captions: Sequence[Sequence[str]]) -> list[Tokenized] | Unavailable:
+def _outcome(
+    find: Callable[Given, list[list[Measured]]], *given: Given.args, **named: Given.kwargs
+) -> Outcome:
     try:
-        return tokenize_all(captions, [sample.references for sample in samples])
+        return find(*given, **named)
     except Unavailable as error:
         return error
-
-
-def _required(thing: Thing | Unavailable) -> Thing:
-    if isinstance(thing, Unavailable):
-        raise thing
-    return thing
 
 
 def _scored(
     candidates: Sequence[Candidate],
     found: Mapping[str, Measured | NoScore],
-    groups: Mapping[str, Bools],
+    sources: Mapping[str, Bools],
+    parts: Strata,
+    captions: CaptionStatistics | None,
 ) -> Scored:
     has_caption = np.array([candidate.caption is not None for candidate in candidates])
     measured = {name: one.only(has_caption) for name, one in found.items() if isinstance(one, Measured)}
@@ -211,16 +251,24 @@ def _scored(
         ),
         unscored={candidate.id: candidate.reason for candidate in candidates if candidate.caption is None},
         scores={name: _corpus_score(one) for name, one in scores.items()},
-        by_source={
-            group: {name: _corpus_score(one, inside) for name, one in scores.items()}
-            for group, inside in groups.items()
-        },
+        by_source=_by_group(scores, sources),
+        by_stratum={stratum: _by_group(scores, groups) for stratum, groups in parts.items()},
+        captions=captions,
     )
     by_sample = [
         {"id": candidate.id} | {name: column[index] for name, column in columns.items()}
         for index, candidate in enumerate(candidates)
     ]
     return Scored(card, by_sample, measured)
+
+
+def _by_group(
+    scores: Mapping[str, Measured | NoScore], groups: Mapping[str, Bools]
+) -> dict[str, dict[str, Score | NoScore]]:
+    return {
+        group: {name: _corpus_score(one, inside) for name, one in scores.items()}
+        for group, inside in groups.items()
+    }
 
 
 def _corpus_score(measured: Measured | NoScore, inside: Bools | None = None) -> Score | NoScore:

@@ -67,6 +67,34 @@ class NearestSpec(_Settings):
     corpus: Text  # a training corpus, never the split; relative to the suite's folder
 
 
+class ZeroShotSpec(_Settings):
+    """A base model as it is, told in plain words what to do with the drawing's code."""
+
+    kind: Literal["zero-shot"]
+    model: Text = "embedded"  # a base model's name, a Hugging Face id, or a folder
+    quantization: Quantization | None = None  # None: the weights as they are
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+
+
+class ServerSpec(_Settings):
+    """A model behind an OpenAI-compatible chat API."""
+
+    kind: Literal["server"]
+    url: Text  # of the API, such as http://localhost:8000/v1
+    model: Text  # as the server calls it
+    sees: Literal["picture", "code"] = "picture"
+    key_variable: Text | None = None  # environment variable with the API key; the key itself is never stored
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    parallel: Annotated[int, Field(ge=1, le=256)] = 4  # requests at a time
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0  # for one answer
+
+
+class TitleSpec(_Settings):
+    """The floor of the drawing's own title."""
+
+    kind: Literal["title"]
+
+
 class ShuffledSpec(_Settings):
     """The floor of other drawings' references."""
 
@@ -87,7 +115,17 @@ class UnavailableSpec(_Settings):
     reason: Text
 
 
-CaptionerSpec = EngineSpec | ConstantSpec | NearestSpec | ShuffledSpec | PixelsSpec | UnavailableSpec
+CaptionerSpec = (
+    EngineSpec
+    | ZeroShotSpec
+    | ServerSpec
+    | ConstantSpec
+    | NearestSpec
+    | ShuffledSpec
+    | TitleSpec
+    | PixelsSpec
+    | UnavailableSpec
+)
 
 
 class Suite(_Settings):

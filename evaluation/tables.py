@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from evaluation.comparison import Comparison
-from evaluation.metrics.statistics import Difference
+from evaluation.captions import CaptionStatistics
+from evaluation.comparison import LEVEL, Comparison, claim, n_tests
+from evaluation.metrics.statistics import SHUFFLES, Difference
 from evaluation.scoring import NoScore, Score
 
-CLAIM_HEADINGS = {
+REFERENCE_HEADINGS = {
     "concept_match": "Concept",
     "colour_accuracy": "Colours",
     "shape_accuracy": "Shapes",
     "count_accuracy": "Counts",
 }
-"""Columns of the second table: shares of captions that name the concept, or say what a reference says."""
+"""Shares of captions that name the concept, or say the same as a reference."""
+
+CLAIM_HEADINGS = {
+    "faithfulness": "Faithfulness",
+    "claim_precision": "Precision",
+    "claim_recall": "Recall",
+    **REFERENCE_HEADINGS,
+}
+"""Columns of the second table: what is true of the drawing, and what the references say as well."""
 
 Scores = Mapping[str, Score | NoScore]
 
 
 def claims_table(scores: Mapping[str, Scores]) -> str:
-    """What each captioner's captions say, beside the references."""
+    """What each captioner's captions say of the drawings, and beside the references."""
     lines = [[captioner, *score_cells(found, CLAIM_HEADINGS)] for captioner, found in scores.items()]
     return table(["Captioner", *CLAIM_HEADINGS.values()], lines)
 
@@ -42,23 +51,129 @@ def source_section(scores: Mapping[str, Mapping[str, Scores]], headings: Mapping
         )
 
 
+STRATUM_HEADINGS = {
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "clip_score": "CLIP Score",
+    "faithfulness": "Faithfulness",
+    "concept_match": "Concept",
+}
+
+
+def strata_section(
+    scores: Mapping[str, Mapping[str, Mapping[str, Scores]]], circular: Callable[[str, str], bool]
+) -> Iterator[str]:
+    """Scores by stratum and group; `circular` says whether a captioner's kind wrote a group's references."""
+    strata = dict.fromkeys(stratum for found in scores.values() for stratum in found)
+    if not strata:
+        return
+    yield "## By kind of drawing\n\nNothing is tested here: the intervals explore."
+    yield table(
+        ["", "Group", "Captioner", "Samples", *STRATUM_HEADINGS.values()],
+        [
+            [
+                stratum,
+                escape(group),
+                f"{captioner} (circular)" if circular(captioner, group) else captioner,
+                str(max((one.n for one in cells.values() if isinstance(one, Score)), default=0)),
+                *score_cells(cells, STRATUM_HEADINGS),
+            ]
+            for stratum in strata
+            for captioner, found in scores.items()
+            for group, cells in found.get(stratum, {}).items()
+        ],
+    )
+
+
+def captions_table(captions: Mapping[str, CaptionStatistics | None]) -> str:
+    """Length, variety, repetition, language."""
+    head = ["Captioner", "Words", "Length ratio", "Distinct", "Repetitive", "Not English", "Said most often"]
+    return table(head, [[captioner, *_caption_cells(found)] for captioner, found in captions.items()])
+
+
+def _caption_cells(found: CaptionStatistics | None) -> list[str]:
+    if found is None:
+        return ["-"] * 6
+    shares = [f"{share:.1%}" for share in (found.distinct, found.repetitive, found.not_english)]
+    most = f"{escape(found.most_common[0])} ({found.most_common[1]})" if found.most_common else "-"
+    return [f"{found.words:.1f}", f"{found.length_ratio:.2f}", *shares, most]
+
+
 def comparison_section(comparisons: Sequence[Comparison], headings: Mapping[str, str]) -> Iterator[str]:
-    """Each captioner's differences from the baseline, on all samples and by source."""
+    """What may be claimed, the tests of every pair, and differences from the first captioner by source."""
     if not comparisons:
         return
+    names = {**headings, **CLAIM_HEADINGS}
+    yield "\n".join(
+        [
+            "## What may be claimed\n",
+            f"At the level {LEVEL:g} over all {n_tests(comparisons)} tests of this report (approximate "
+            f"randomization, {SHUFFLES:,} shuffles, Holm's correction):\n",
+            *(f"- {escape(claim(one, names))}" for one in comparisons),
+        ]
+    )
     yield (
-        f"## Against {comparisons[0].baseline}\n\nDifferences on the samples that both were scored on, with "
-        "paired 95 % intervals: above 0 the captioner is better. No correction for many comparisons."
+        "## Differences\n\nOn the samples that both captioners were scored on, with paired 95 % intervals: "
+        "above 0 the first is better. p is corrected; within a source nothing was tested."
     )
     for columns in (headings, CLAIM_HEADINGS):
         yield table(
-            ["Captioner", "Source", *columns.values()],
+            ["Captioner", "Against", "Source", *columns.values()],
             [
-                [one.captioner, escape(source), *(_signed(found.get(name)) for name in columns)]
+                [one.captioner, one.baseline, escape(source), *(signed(found.get(name)) for name in columns)]
                 for one in comparisons
-                for source, found in [("all", one.differences), *one.by_source.items()]
+                for source, found in _groups(one, comparisons[0].baseline)
             ],
         )
+
+
+def _groups(comparison: Comparison, first: str) -> Iterator[tuple[str, Mapping[str, Difference]]]:
+    yield "all", comparison.differences
+    if comparison.baseline == first:
+        yield from comparison.by_source.items()
+
+
+def latex_table(scores: Mapping[str, Scores], columns: Mapping[str, str]) -> Iterator[str]:
+    """Lines of a tabular; the best of each column is bold, which says nothing of what may be claimed."""
+    best = {name: _best(scores, name) for name in columns}
+    yield f"\\begin{{tabular}}{{l{'r' * len(columns)}}}"
+    yield "\\toprule"
+    yield " & ".join(["Captioner", *map(escape_latex, columns.values())]) + r" \\"
+    yield "\\midrule"
+    for captioner, found in scores.items():
+        cells = [_latex_cell(found.get(name), is_best=captioner in best[name]) for name in columns]
+        yield " & ".join([escape_latex(captioner), *cells]) + r" \\"
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+
+
+def _best(scores: Mapping[str, Scores], name: str) -> set[str]:
+    values = {
+        captioner: one.score
+        for captioner, found in scores.items()
+        if isinstance(one := found.get(name), Score)
+    }
+    return {captioner for captioner, value in values.items() if value == max(values.values())}
+
+
+def _latex_cell(score: Score | NoScore | None, *, is_best: bool) -> str:
+    value, _, interval = _cell(score).partition(" ")
+    if value == "-":
+        return "--"
+    return (rf"\textbf{{{value}}}" if is_best else value) + (
+        rf" {{\scriptsize {interval}}}" if interval else ""
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Text of unknown origin for LaTeX."""
+    special = {
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+    return "".join(special.get(char, char) for char in text)
 
 
 def score_cells(scores: Scores, headings: Mapping[str, str]) -> list[str]:
@@ -86,9 +201,14 @@ def _cell(score: Score | NoScore | None) -> str:
     return f"{score.score:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
 
 
-def _signed(found: Difference | None) -> str:
+def signed(found: Difference | None) -> str:
     if found is None:
         return "-"
     if found.low is None or found.high is None:
         return f"{found.difference:+.3f}"
-    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    p = "" if found.p_holm is None else f", p {_p_value(found.p_holm)}"
+    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{p}"
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

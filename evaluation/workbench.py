@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -12,10 +13,20 @@ from typing import TYPE_CHECKING, Self
 from captioning.corpus import Sample, read_corpus
 from captioning.errors import EngineUnavailable
 from evaluation.captioners import Captioner
-from evaluation.captioners.floors import ConstantCaptioner, ShuffledCaptioner, typical_caption
+from evaluation.captioners.floors import ConstantCaptioner, ShuffledCaptioner, TitleCaptioner, typical_caption
 from evaluation.errors import Unavailable
 from evaluation.scoring import ClipMeasure
-from evaluation.suite import CaptionerSpec, ConstantSpec, EngineSpec, NearestSpec, PixelsSpec, ShuffledSpec
+from evaluation.suite import (
+    CaptionerSpec,
+    ConstantSpec,
+    EngineSpec,
+    NearestSpec,
+    PixelsSpec,
+    ServerSpec,
+    ShuffledSpec,
+    TitleSpec,
+    ZeroShotSpec,
+)
 from rendering import Rasterizer
 
 if TYPE_CHECKING:
@@ -45,6 +56,15 @@ class Workbench:
                 return ConstantCaptioner(_constant(spec))
             case NearestSpec():
                 return self._nearest(Path(spec.corpus))
+            case ZeroShotSpec():
+                from evaluation.captioners.zero_shot import ZeroShotCaptioner
+
+                engine = EngineSpec(kind="engine", model=spec.model, quantization=spec.quantization)
+                return ZeroShotCaptioner(self._engine(engine), max_new_tokens=spec.max_new_tokens)
+            case ServerSpec():
+                return self._server_captioner(spec)
+            case TitleSpec():
+                return TitleCaptioner()
             case ShuffledSpec():
                 return ShuffledCaptioner(self._samples)
             case PixelsSpec():
@@ -93,6 +113,24 @@ class Workbench:
         from evaluation.captioners.nearest import NearestCaptioner
 
         return NearestCaptioner(read_corpus(corpus), self._samples)
+
+    def _server_captioner(self, spec: ServerSpec) -> Captioner:
+        from evaluation.captioners.server import ServerCaptioner, read_code, see_picture
+
+        key = os.environ.get(spec.key_variable) if spec.key_variable else None
+        if spec.key_variable and not key:
+            raise Unavailable(
+                f"the environment variable {spec.key_variable}, which holds its key, is not set"
+            )
+        return ServerCaptioner(
+            spec.url,
+            spec.model,
+            see_picture(self._rasterizer) if spec.sees == "picture" else read_code,
+            key=key,
+            max_new_tokens=spec.max_new_tokens,
+            parallel=spec.parallel,
+            timeout_s=spec.timeout_s,
+        )
 
     def _pixel_captioner(self, spec: PixelsSpec) -> Captioner:
         from captioning.base_models import auto_device

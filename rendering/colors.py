@@ -47,6 +47,15 @@ def short_color(text: str) -> tuple[str, float]:
     return (name if name and len(name) <= len(short) else short), alpha
 
 
+def rgb_of(text: str) -> tuple[int, int, int] | None:
+    """Red, green and blue from 0 to 255; None for text that is no colour."""
+    colour = _parse(text)
+    if colour is None:
+        return None
+    red, green, blue = colour[0]
+    return red, green, blue
+
+
 def _parse(text: str) -> tuple[tuple[int, ...], float] | None:
     """Red, green and blue from 0 to 255, and alpha from 0 to 1; None for what names no colour."""
     try:

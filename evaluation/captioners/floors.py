@@ -1,13 +1,16 @@
-"""Floors: captioners that see no drawing. What they score is what a metric gives for style alone."""
+"""Floors: captioners that see no drawing. What they score, a metric gives for style or for a label."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree
 
 from captioning.corpus import Sample
+from captioning.pipeline import as_bytes
 from evaluation.candidates import Candidate
+from rendering import SvgRejected, load
 
 _SHUFFLE_SEED = 20_240_601
 
@@ -35,6 +38,29 @@ class ShuffledCaptioner:
     def caption(self, samples: Sequence[Sample]) -> Iterator[Candidate]:
         for sample in samples:
             yield Candidate(id=sample.id, caption=self._captions[sample.id])
+
+
+class TitleCaptioner:
+    """The drawing's own title, or else its description: what a label gives away without a look."""
+
+    def caption(self, samples: Sequence[Sample]) -> Iterator[Candidate]:
+        for sample in samples:
+            try:
+                yield Candidate(id=sample.id, caption=own_title(load(as_bytes(sample.svg)).svg))
+            except SvgRejected as error:
+                yield Candidate.of(sample.id, error)
+
+
+def own_title(svg: str) -> str:
+    """The first title or desc of a sanitized drawing that says something; empty where none does."""
+    root = ElementTree.fromstring(svg)  # noqa: S314  # sanitized
+    said = (
+        " ".join("".join(element.itertext()).split())
+        for name in ("title", "desc")
+        for element in root.iter()
+        if element.tag.rpartition("}")[2] == name
+    )
+    return next(filter(None, said), "")
 
 
 def typical_caption(captions: Sequence[str]) -> str:

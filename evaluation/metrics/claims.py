@@ -9,53 +9,17 @@ bears a caption out is another question.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from evaluation.errors import Unavailable
 from evaluation.metrics.statistics import Measured, mean_of
-from evaluation.metrics.words import phrase_starts, readings, words
+from faithfulness.vocabulary import COLOURS, SHAPES, number
+from faithfulness.words import phrase_starts, readings, words
 
 Claims = Counter[str]
 
-_COLOURS: Mapping[str, str] = {
-    **{
-        colour: colour
-        for colour in (
-            *("red", "orange", "yellow", "green", "teal", "blue"),
-            *("purple", "pink", "brown", "black", "gray", "white"),
-        )
-    },
-    "grey": "gray",
-    "violet": "purple",
-    "turquoise": "teal",
-    "cyan": "teal",
-    "crimson": "red",
-    "scarlet": "red",
-    "golden": "yellow",
-    "navy": "blue",
-    "magenta": "pink",
-}
-_SHAPES: Mapping[tuple[str, ...], str] = {
-    **{
-        (shape,): shape
-        for shape in (
-            *("circle", "square", "triangle", "rectangle", "oval", "star", "heart", "diamond"),
-            *("pentagon", "hexagon", "octagon", "cross", "crescent", "semicircle", "ring"),
-        )
-    },
-    ("ellipse",): "oval",
-    ("rhombus",): "diamond",
-    ("half", "circle"): "semicircle",
-    ("semi", "circle"): "semicircle",
-}
-_NUMBERS = {
-    word: number
-    for number, word in enumerate(
-        "one two three four five six seven eight nine ten eleven twelve".split(), start=1
-    )
-} | {"a": 1, "an": 1, "single": 1}
 _ENDS = frozenset(
     """, ; : . ! ? the of in on at with without and or to from above below under over behind beside between
     inside outside around across near next by for that which whose is are it its into onto""".split()
@@ -71,7 +35,7 @@ _FRAMES = frozenset(
 
 def colours(text: str) -> Claims:
     """Colour names: the palette's twelve, and common words for them."""
-    return Counter(_COLOURS[word] for word in words(text) if word in _COLOURS)
+    return Counter(COLOURS[word] for word in words(text) if word in COLOURS)
 
 
 def shapes(text: str) -> Claims:
@@ -86,9 +50,9 @@ def counts(text: str) -> Claims:
     """
     tokens = words(text)
     return Counter(
-        str(number)
+        str(found)
         for index, token in enumerate(tokens)
-        if (number := _number(token)) is not None and _is_thing(tokens[index + 1 :])
+        if (found := number(token)) is not None and _is_thing(tokens[index + 1 :])
     )
 
 
@@ -132,28 +96,24 @@ def _agreement(
 
 
 def _is_plural(claims: Claims) -> bool:
-    return any(number != "1" for number in claims)
+    return any(count != "1" for count in claims)
 
 
 def _shapes(tokens: Sequence[str]) -> Iterator[str]:
     index = 0
     while index < len(tokens):
-        found = [phrase for phrase in _SHAPES if phrase_starts(tokens[index:], phrase)]
+        found = [phrase for phrase in SHAPES if phrase_starts(tokens[index:], phrase)]
         longest = max(found, key=len, default=())
         if longest:
-            yield _SHAPES[longest]
+            yield SHAPES[longest]
         index += len(longest) or 1
-
-
-def _number(token: str) -> int | None:
-    return int(token) if token.isdecimal() and len(token) < 4 else _NUMBERS.get(token)
 
 
 def _is_thing(following: Sequence[str]) -> bool:
     """Whether a noun phrase follows that names a thing."""
     phrase = []
     for token in following:
-        if token in _ENDS or _number(token) is not None:
+        if token in _ENDS or number(token) is not None:
             break
         phrase.append(token)
     return bool(phrase) and not any(readings(word) & _FRAMES for word in phrase)

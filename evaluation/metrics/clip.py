@@ -1,12 +1,14 @@
 """CLIP Score: how well a caption fits the picture of its drawing, by a model that learned both.
 
 The score is published on two scales, so both are reported: 2.5 x max(cos, 0) with "A photo depicts"
-before each caption (Hessel et al., 2021), and 100 x max(cos, 0) of the bare caption.
+before each caption (Hessel et al., 2021), and 100 x max(cos, 0) of the bare caption. Beside it: RefCLIPScore,
+and whether the caption fits its own picture better than the split's other pictures.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -33,7 +35,10 @@ _EMBEDDED_FOLDER = Path(__file__).parents[1] / "embedded_clip"
 _EMBEDDED_NAME = "embedded-clip"
 _FILES = ("*.json", "*.txt", "open_clip_model.safetensors")
 _BATCH_SIZE = 32
-_SCALES = (("clip_score", 2.5, "A photo depicts "), ("clip_score_100", 100.0, ""))
+_PREFIX = "A photo depicts "
+_PUBLISHED = f"scale:2.5|prefix:{_PREFIX.strip()}"
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
+_ROUNDING = 1e-9  # pictures that are alike differ by so little
 
 
 class ClipModel:
@@ -101,32 +106,97 @@ class ClipModel:
 
 
 class ClipScorer:
-    """CLIP Score on one split: pictures are drawn and encoded once, for all captioners."""
+    """CLIP's scores on one split: pictures and references are encoded once, for all captioners.
+
+    An empty candidate scores 0 and finds nothing; a drawing without a picture is not scored.
+    """
 
     def __init__(self, model: ClipModel, samples: Sequence[Sample], rasterizer: Rasterizer) -> None:
         self._model, self._samples, self._rasterizer = model, samples, rasterizer
 
     def measure(self, candidates: Sequence[str]) -> list[Measured]:
-        """Both scales. An empty candidate scores 0; a drawing without a picture is not scored."""
-        return [self._measure(candidates, name, scale, prefix) for name, scale, prefix in _SCALES]
+        """CLIP Score on both scales, over sentences, with references; margin and retrieval among pictures."""
+        is_blank = np.array([not candidate.strip() for candidate in candidates])
+        prefixed, bare = [_PREFIX + candidate for candidate in candidates], list(candidates)
+        with_prefix, without = self._features(prefixed, is_blank), self._features(bare, is_blank)
+        fit = self._fit(with_prefix)
+        return [
+            self._measured("clip_score", 2.5 * fit, _PUBLISHED, prefixed),
+            self._measured("clip_score_100", 100 * self._fit(without), "scale:100|prefix:none", bare),
+            self._measured("clip_score_sentences", 2.5 * self._fit_of_sentences(candidates), _PUBLISHED),
+            self._measured("ref_clip_score", self._with_references(2.5 * fit, with_prefix), _PUBLISHED),
+            *self._among_pictures(without),
+        ]
 
-    def _measure(self, candidates: Sequence[str], name: str, scale: float, prefix: str) -> Measured:
-        texts = [prefix + candidate for candidate in candidates]
-        cosines = (self._picture_features * self._model.text_features(texts)).sum(axis=1)
-        is_empty = np.array([not candidate.strip() for candidate in candidates])
-        cosines[is_empty & ~np.isnan(cosines)] = 0.0
-        signature = "|".join(
-            (
-                name,
-                f"scale:{scale:g}",
-                f"prefix:{prefix.strip() or 'none'}",
-                self._model.signature,
-                picture_signature(),
-            )
+    def _measured(self, name: str, scores: Floats, settings: str, texts: Sequence[str] = ()) -> Measured:
+        signature = "|".join((name, settings, self._model.signature, picture_signature()))
+        measured = mean_of(name, scores, signature)
+        if not texts:
+            return measured
+        return replace(measured, details={"truncation_rate": float(self._model.truncated(texts).mean())})
+
+    def _features(self, texts: Sequence[str], is_blank: Bools) -> Floats:
+        """Shape (n_texts, d); a row of 0, alike to nothing, where a text is blank."""
+        return np.where(is_blank[:, None], 0.0, self._model.text_features(texts))
+
+    def _fit(self, texts: Floats) -> Floats:
+        """max(cos, 0) of each text and its own picture, shape (n_samples,)."""
+        cosines: Floats = (self._picture_features * texts).sum(axis=1)
+        return cosines.clip(min=0.0)
+
+    def _fit_of_sentences(self, candidates: Sequence[str]) -> Floats:
+        """The mean over a candidate's sentences, so that none is cut off behind a long first one."""
+        sentences = [_sentences(candidate) for candidate in candidates]
+        counts = [len(found) for found in sentences]
+        texts = [_PREFIX + text for found in sentences for text in found]
+        is_blank = np.array([not text for found in sentences for text in found])
+        pictures = np.repeat(self._picture_features, counts, axis=0)
+        fits = (pictures * self._features(texts, is_blank)).sum(axis=1).clip(min=0.0)
+        starts = np.cumsum([0, *counts[:-1]])
+        return np.asarray(np.add.reduceat(fits, starts) / counts)
+
+    def _with_references(self, scores: Floats, texts: Floats) -> Floats:
+        """The harmonic mean with max(cos, 0) of the most alike reference (Hessel et al., 2021)."""
+        alike = np.array(
+            [
+                max((references @ text).max(), 0.0)
+                for references, text in zip(self._references, texts, strict=True)
+            ]
         )
-        truncation_rate = float(self._model.truncated(texts).mean())
-        scores = scale * cosines.clip(min=0.0)
-        return replace(mean_of(name, scores, signature), details={"truncation_rate": truncation_rate})
+        total = scores + alike
+        nothing = np.where(np.isnan(total), np.nan, 0.0)
+        return np.asarray(np.divide(2 * scores * alike, total, out=nothing, where=total > 0))
+
+    def _among_pictures(self, texts: Floats) -> list[Measured]:
+        """How much better a caption fits its own picture than the others on average, and whether best of all.
+
+        A tie with another picture is no find, so that a constant caption finds nothing.
+        """
+        drawn = ~np.isnan(self._picture_features[:, 0])
+        pictures = self._picture_features[drawn]
+        own = (self._picture_features * texts).sum(axis=1)
+        margins, found = np.full_like(own, np.nan), np.full_like(own, np.nan)
+        for start in range(0, len(texts), _BATCH_SIZE):
+            rows = np.arange(start, min(start + _BATCH_SIZE, len(texts)))
+            rows = rows[drawn[rows]]
+            if not len(rows):
+                continue
+            cosines = texts[rows] @ pictures.T  # (rows, n_pictures)
+            others = max(len(pictures) - 1, 1)
+            margins[rows] = own[rows] - (cosines.sum(axis=1) - own[rows]) / others
+            found[rows] = (cosines >= own[rows, None] - _ROUNDING).sum(axis=1) == 1
+        settings = f"prefix:none|among:{len(pictures)}"
+        return [
+            self._measured("clip_margin", 100 * margins, f"scale:100|{settings}"),
+            self._measured("clip_retrieval", found, f"first|{settings}"),
+        ]
+
+    @cached_property
+    def _references(self) -> list[Floats]:
+        """For each sample its references' features, shape (n_references, d)."""
+        texts = [_PREFIX + text for sample in self._samples for text in sample.references]
+        ends = np.cumsum([len(sample.references) for sample in self._samples])
+        return np.split(self._model.text_features(texts), ends[:-1])
 
     @cached_property
     def _picture_features(self) -> Floats:
@@ -145,6 +215,10 @@ class ClipScorer:
             return picture_of(sample, self._rasterizer)
         except SvgCaptionError:
             return None
+
+
+def _sentences(candidate: str) -> list[str]:
+    return [text for text in _SENTENCE_END.split(candidate.strip()) if text] or [""]
 
 
 def _as_floats(features: torch.Tensor) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from captioning.corpus import Sample
 from evaluation.errors import Unavailable
 from evaluation.metrics.statistics import Measured, mean_of
-from evaluation.metrics.words import has_phrase, phrase_starts, without_articles
+from faithfulness.words import has_phrase, phrase_starts, without_articles
 
 SIGNATURE = "concept_match|concept:first_tag_and_equals|words:whole|v:1"
 

@@ -2,11 +2,15 @@
 
 The program answers each pair with 23 counts, and scores a corpus from their sums. Taking the counts
 makes resampling possible and one pass of input enough; the formula is the program's own for English.
+A line's counts hang on no other line, so that several processes share the lines and the corpus score,
+made of sums, stays the same to the last digit.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,6 +24,8 @@ from evaluation.metrics.statistics import Floats, Measured
 from evaluation.metrics.tokens import Tokenized
 
 _JAR = Path(reference.__file__).with_name(reference.METEOR_JAR)
+_LINES_A_PROCESS = 1_000  # a process takes seconds to read its tables
+_MOST_PROCESSES = 8  # each may take 2 GB
 _COMMAND = ("-Xmx2G", "-jar", _JAR.name, "-", "-", "-stdio", "-l", "en", "-norm")
 
 # Of the counts that come for candidate and reference: how long, and how many words were matched.
@@ -30,21 +36,36 @@ _STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphr
 
 
 def meteor(captioners: Sequence[Tokenized], *, timeout_s: float | None = None) -> list[Measured]:
-    """METEOR of each captioner's corpus, which is not the mean of its samples; one run for all captioners.
+    """METEOR of each captioner's corpus, which is not the mean of its samples; equal lines are scored once.
 
     Raises:
         Unavailable: no Java, or the program failed or took longer than `timeout_s` (by default some
             five minutes, and more for many samples).
     """
     lines = [line for tokens in captioners for line in _lines(tokens)]
-    timeout_s = 300 + len(lines) / 10 if timeout_s is None else timeout_s
-    answers = run_java("METEOR", _COMMAND, lines, folder=_JAR.parent, timeout_s=timeout_s)
-    counts = iter([_counts(*pair) for pair in zip(lines, answers, strict=True)])
+    different = list(dict.fromkeys(lines))
+    by_line = dict(zip(different, _in_processes(different, timeout_s), strict=True))
+    counts = iter([by_line[line] for line in lines])
     signature = f"meteor|v:1.5|lang:en|norm|tok:ptb-3.4.1|pycocoevalcap:{version('pycocoevalcap')}"
     return [
         Measured("meteor", np.array(list(islice(counts, len(tokens)))), _meteor, signature)
         for tokens in captioners
     ]
+
+
+def _in_processes(lines: Sequence[str], timeout_s: float | None) -> Iterator[list[float]]:
+    """The counts of each line, in order."""
+    n_processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, -(-len(lines) // _LINES_A_PROCESS))
+    shares = [lines[start::n_processes] for start in range(n_processes)]
+    timeout_s = 300 + len(lines) / 10 if timeout_s is None else timeout_s
+
+    def answers(share: Sequence[str]) -> list[str]:
+        return run_java("METEOR", _COMMAND, share, folder=_JAR.parent, timeout_s=timeout_s)
+
+    with ThreadPoolExecutor(n_processes) as threads:
+        shared = list(threads.map(answers, shares))
+    for index, line in enumerate(lines):
+        yield _counts(line, shared[index % n_processes][index // n_processes])
 
 
 def _lines(tokens: Tokenized) -> Iterator[str]:

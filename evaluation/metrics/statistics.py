@@ -6,7 +6,7 @@ that a confidence interval needs no second look at a caption.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -17,7 +17,10 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 RESAMPLES = 1_000
+SHUFFLES = 10_000  # the smallest p-value is one in so many, which Holm multiplies
 SEED = 20_240_601
+_SHUFFLES_AT_ONCE = 500
+_ROUNDING = 1e-12  # sums in another order differ by so little
 _TAILS = (2.5, 97.5)  # percentiles: a 95 % interval
 
 
@@ -74,6 +77,8 @@ class Difference:
     low: float | None  # of the paired 95 % bootstrap interval; None with fewer than two samples
     high: float | None
     n: int
+    p: float | None = None  # of approximate randomization, two-sided; None where it was not tested
+    p_holm: float | None = None  # after Holm's correction over all comparisons of the report
 
 
 def paired_difference(one: Measured, other: Measured) -> Difference | None:
@@ -88,6 +93,59 @@ def paired_difference(one: Measured, other: Measured) -> Difference | None:
     resampled = one.score_of(_resampled_sums(ours)) - other.score_of(_resampled_sums(theirs))
     low, high = np.percentile(resampled, _TAILS)
     return Difference(difference, float(low), float(high), len(ours))
+
+
+def randomization_p(ours: Mapping[str, Measured], theirs: Mapping[str, Measured]) -> dict[str, float]:
+    """By score, how often two captioners that are alike would differ at least as much: a two-sided p-value.
+
+    Approximate randomization (Noreen, 1989): in each shuffle every sample's two captions change captioners
+    with probability 1/2, in all scores at once. Scores with fewer than two shared samples are left out.
+    """
+    pairs = {name: (one, theirs[name]) for name, one in ours.items() if name in theirs}
+    shared = {name: one.is_scored & other.is_scored for name, (one, other) in pairs.items()}
+    names = [name for name, both in shared.items() if both.sum() > 1]
+    if not names:
+        return {}
+    columns = [_gains(*pairs[name], shared[name]) for name in names]
+    moved = _moved_gains(np.concatenate(columns, axis=1))  # (SHUFFLES, all statistics)
+    by_score = np.split(moved, np.cumsum([column.shape[1] for column in columns])[:-1], axis=1)
+    return {
+        name: _share_as_far(*pairs[name], shared[name], gains)
+        for name, gains in zip(names, by_score, strict=True)
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values after Holm's step-down correction (1979), which bounds the chance of even one false claim."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(order), 0, -1)
+    stepped = np.maximum.accumulate(np.asarray(p_values)[order] * factors).clip(max=1.0)
+    adjusted = np.empty(len(order))
+    adjusted[order] = stepped
+    return [float(p) for p in adjusted]
+
+
+def _gains(one: Measured, other: Measured, shared: Bools) -> Floats:
+    """What a sample adds to `one` beyond `other`, (n_samples, n_statistics); 0 where it is not shared."""
+    return np.where(shared[:, None], one.statistics - other.statistics, 0.0)
+
+
+def _moved_gains(gains: Floats) -> Floats:
+    """The sums over the samples that each shuffle leaves where they are, shape (SHUFFLES, n_statistics)."""
+    draws = np.random.default_rng(SEED)
+    parts = [
+        draws.integers(2, size=(_SHUFFLES_AT_ONCE, len(gains)), dtype=np.uint8) @ gains
+        for _ in range(SHUFFLES // _SHUFFLES_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def _share_as_far(one: Measured, other: Measured, shared: Bools, moved: Floats) -> float:
+    ours, theirs = one.statistics[shared].sum(axis=0), other.statistics[shared].sum(axis=0)
+    found = one.score_of(ours) - other.score_of(theirs)
+    shuffled = one.score_of(theirs + moved) - other.score_of(ours - moved)
+    as_far = np.abs(shuffled) >= np.abs(found) - _ROUNDING
+    return float(1 + as_far.sum()) / (1 + len(moved))
 
 
 def mean_of(name: str, scores: npt.ArrayLike, signature: str) -> Measured:

@@ -55,9 +55,10 @@ def test_score_prints_one_object_with_every_metric(candidates: Path, corpus: Pat
             "rouge_l",
             "meteor",
             "cider",
-            "clip_score",
-            "clip_score_100",
         ),
+        *("clip_score", "clip_score_100", "clip_score_sentences"),
+        *("ref_clip_score", "clip_margin", "clip_retrieval"),
+        *("faithfulness", "claim_precision", "claim_recall"),
         *("concept_match", "colour_accuracy", "shape_accuracy", "count_accuracy"),
     ]
     assert "first tag" in card["scores"].pop("concept_match")["unavailable"]
@@ -119,7 +120,9 @@ def test_a_floor_learns_from_the_corpus_that_is_named_and_samples_are_shown(
     [comparison] = report["comparisons"]
     assert (comparison["captioner"], comparison["baseline"]) == ("nearest", "constant")
     assert comparison["differences"]["shape_accuracy"]["difference"] == 1
-    assert "## Against constant" in (runs / "first" / "report.md").read_text()
+    assert (
+        "nearest against constant: nearest is better in Shapes" in (runs / "first" / "report.md").read_text()
+    )
 
     done = _run("samples", runs / "first", "--n", "4", "--out", page, "--corpus", corpus)
     assert done.stdout == f"4 samples in {page}\n"

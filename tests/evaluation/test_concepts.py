@@ -8,7 +8,7 @@ import pytest
 from captioning.corpus import Sample
 from evaluation.errors import Unavailable
 from evaluation.metrics.concepts import concept_match, concept_phrases
-from evaluation.metrics.words import has_phrase, without_articles
+from faithfulness.words import has_phrase, without_articles
 
 
 def _sample(tag: str, *references: str) -> Sample:

@@ -71,7 +71,7 @@ def test_a_run_writes_candidates_scores_and_reports(corpus: Path, tiny_llama: Pa
     assert "| constant | 12/12 | 0 | 0." in markdown
     assert "later is unavailable: not yet" in markdown
     assert "## By source" not in markdown, "all samples are from one"
-    assert "| constant | all | +0." in markdown, "above what an untrained model writes"
+    assert "| constant | base | all | +0." in markdown, "above what an untrained model writes"
     assert [comparison["captioner"] for comparison in written["comparisons"]] == ["constant"]
     assert "| s0 | reference | a red circle |" in markdown
     assert "`bleu\\_4" not in markdown
@@ -166,7 +166,7 @@ def test_the_report_has_scores_by_source(samples: list[Sample], tmp_path: Path) 
     assert isinstance(row, ScoredRow)
     assert list(row.by_source) == sorted(sources)
     markdown = (folder / "report.md").read_text()
-    assert "| scenes | constant | - | - | 0.000 [0.000, 0.000] | - |" in markdown
+    assert "| scenes | constant | - | - | - | - | - | 0.000 [0.000, 0.000] | - |" in markdown
 
 
 def test_a_captioner_without_weights_does_not_stop_the_others(corpus: Path, tmp_path: Path) -> None:
@@ -247,3 +247,53 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
     assert list(read_candidates(candidates)) == [sample.id for sample in read_corpus(corpus)]
     undisturbed, _ = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "other"), _Progress())
     assert resumed.rows == undisturbed.rows
+
+
+_KILLED_TEN_TIMES = """
+import os, random, signal, sys
+from pathlib import Path
+from evaluation.run import RunOptions, run_suite
+from evaluation.suite import load_suite
+
+suite, options, rng = load_suite(sys.argv[1]), RunOptions(runs_dir=Path(sys.argv[2])), random.Random(0)
+
+def one_run(die_after):
+    made = []
+    def progress(captioner, done, total):
+        made.append(captioner)
+        with open(sys.argv[3], "a") as log:
+            log.write(f"{captioner} {done}\\n")
+        if len(made) == die_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+    run_suite(*suite, options, progress)
+
+for attempt in range(10):
+    child = os.fork()
+    if child == 0:
+        one_run(rng.randint(1, 3) + attempt % 2)
+        os._exit(0)
+    os.waitpid(child, 0)
+    rng.random()
+one_run(None)
+"""
+
+
+def test_killed_ten_times_at_random_points_nothing_is_made_twice_or_lost(
+    corpus: Path, tmp_path: Path
+) -> None:
+    captioners = (
+        "constant: {kind: constant, caption: a red circle}, shuffled: {kind: shuffled}, title: {kind: title}"
+    )
+    suite = _suite(tmp_path, captioners, "[shape_accuracy, faithfulness]")
+    runs, log = tmp_path / "runs", tmp_path / "made.log"
+    command = [sys.executable, "-c", _KILLED_TEN_TIMES, suite, str(runs), str(log)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    made = log.read_text().splitlines()
+    assert len(made) == len(set(made)) == 3 * 12
+    undisturbed, other = run_suite(*load_suite(suite), RunOptions(runs_dir=tmp_path / "other"), _Progress())
+    [folder] = runs.iterdir()
+    resumed = json.loads((folder / "report.json").read_text())
+    assert resumed["rows"] == undisturbed.model_dump(mode="json")["rows"]
+    for captioner in ("constant", "shuffled", "title"):
+        pair = [path / captioner / "candidates.jsonl" for path in (folder, other)]
+        assert pair[0].read_bytes() == pair[1].read_bytes()

@@ -12,6 +12,7 @@ from evaluation.errors import CandidatesError, Unavailable
 from evaluation.metrics.statistics import Measured, mean_of
 from evaluation.scoring import Metric, NoScore, Score, score
 
+FAITHFULNESS = {"faithfulness", "claim_precision", "claim_recall"}
 NO_CLIP = Unavailable("no weights")
 QUICK: tuple[Metric, ...] = ("bleu", "rouge_l", "cider")  # METEOR takes ten seconds to start
 
@@ -55,17 +56,19 @@ def test_a_metric_that_is_unavailable_says_why_and_no_number(
             "rouge_l",
             "meteor",
             "cider",
-            "clip_score",
-            "clip_score_100",
         ),
+        *("clip_score", "clip_score_100", "clip_score_sentences"),
+        *("ref_clip_score", "clip_margin", "clip_retrieval"),
+        *("faithfulness", "claim_precision", "claim_recall"),
         *("concept_match", "colour_accuracy", "shape_accuracy", "count_accuracy"),
     }
-    reasons = {"clip_score": "no weights", "clip_score_100": "no weights", "concept_match": "no sample's"}
+    reasons = {"concept_match": "no sample's"}
     for name, missing in scored.card.scores.items():
-        if not name.endswith("accuracy"):
+        if not name.endswith("accuracy") and name not in FAITHFULNESS:
             assert isinstance(missing, NoScore)
-            assert reasons.get(name, "needs Java") in missing.unavailable
-    assert scored.by_sample[1].keys() == {"id", "colour_accuracy", "shape_accuracy"}
+            expected = "no weights" if "clip" in name else reasons.get(name, "needs Java")
+            assert expected in missing.unavailable
+    assert scored.by_sample[1].keys() == {"id", "colour_accuracy", "shape_accuracy", *FAITHFULNESS}
 
 
 def test_one_sample_has_scores_without_intervals_and_no_cider(samples: list[Sample]) -> None:

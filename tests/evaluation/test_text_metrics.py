@@ -15,6 +15,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from evaluation.errors import Unavailable
+from evaluation.metrics import meteor as meteor_module
 from evaluation.metrics.meteor import meteor
 from evaluation.metrics.statistics import Measured
 from evaluation.metrics.text import bleu, cider, rouge_l
@@ -69,6 +70,13 @@ class _Reference:
         score: tuple[Any, Any] = metric.compute_score(self._references, self._candidates)
         return score
 
+    def meteor(self) -> tuple[Any, Any]:
+        theirs = Meteor()
+        found = self.score(theirs)
+        theirs.meteor_p.stdout.close()  # which it forgets
+        theirs.meteor_p.stderr.close()
+        return found
+
     @staticmethod
     def _tokenize(captions: list[list[str]]) -> dict[int, list[str]]:
         clean = "|".join(LINE_BREAKS)
@@ -114,10 +122,14 @@ class _QuietBleu(Bleu):  # type: ignore[misc]
 
 
 def test_rouge_l_is_pycocoevalcaps(tokens: Tokenized, reference: _Reference) -> None:
-    empty_against_empty = tuple(
+    _assert_equal(rouge_l(tokens), *reference.score(Rouge()), but=_empty_against_empty(tokens))
+
+
+def _empty_against_empty(tokens: Tokenized) -> tuple[int, ...]:
+    """Where pycocoevalcap gives a candidate without words the score 1."""
+    return tuple(
         index for index, texts in enumerate(tokens.references) if not tokens.candidates[index] and "" in texts
     )
-    _assert_equal(rouge_l(tokens), *reference.score(Rouge()), but=empty_against_empty)
 
 
 def test_cider_is_pycocoevalcaps(tokens: Tokenized, reference: _Reference) -> None:
@@ -127,16 +139,27 @@ def test_cider_is_pycocoevalcaps(tokens: Tokenized, reference: _Reference) -> No
 def test_meteor_is_pycocoevalcaps_even_where_java_writes_commas(
     tokens: Tokenized, reference: _Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = Meteor()
-    expected = reference.score(theirs)
-    theirs.meteor_p.stdout.close()  # which it forgets
-    theirs.meteor_p.stderr.close()
+    expected = reference.meteor()
+    monkeypatch.setattr(meteor_module, "_LINES_A_PROCESS", 100)  # several processes share the lines
     monkeypatch.setenv("LC_ALL", "it_IT.UTF-8")
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=it -Duser.country=IT")
     monkeypatch.setenv("_JAVA_OPTIONS", "-Duser.language=it -Duser.country=IT -Dfile.encoding=US-ASCII")
     [ours] = meteor([tokens])
     _assert_equal(ours, *expected)
     assert ours.corpus_score() != pytest.approx(np.mean(expected[1]))
+
+
+@pytest.mark.slow
+def test_five_thousand_candidates_have_pycocoevalcaps_values_to_1e_9() -> None:
+    candidates, references = _corpus(5_000)
+    [tokens] = tokenize_all([candidates], references)
+    reference = _Reference(candidates, references)
+    for ours, expected in zip(bleu(tokens), zip(*reference.score(_QuietBleu()), strict=True), strict=True):
+        _assert_equal(ours, *expected)
+    _assert_equal(cider(tokens), *reference.score(Cider()))
+    [ours] = meteor([tokens])
+    _assert_equal(ours, *reference.meteor())
+    _assert_equal(rouge_l(tokens), *reference.score(Rouge()), but=_empty_against_empty(tokens))
 
 
 @pytest.mark.parametrize("line_break", LINE_BREAKS, ids=ascii)

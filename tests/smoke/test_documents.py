@@ -15,7 +15,7 @@ from tests.live_service import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-PACKAGES = ("captioning", "deploy", "evaluation", "rendering", "services", "training")
+PACKAGES = ("captioning", "deploy", "evaluation", "faithfulness", "rendering", "services", "training")
 
 
 def sources() -> str:

@@ -28,7 +28,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 pytest_plugins = ["tests.live_service"]
 
 
-class RayApart(LoadFileScheduling):
+class RayApart(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
     """Of several processes, one has all files whose tests start Ray; the others go file by file.
 
     Two instances of Ray would find each other, and be twice as slow to start.

@@ -20,7 +20,7 @@ demo: setup ## Serve the HTTP API and the web page on http://127.0.0.1:8000 (POR
 
 test: SETUP_FLAGS := --test
 test: setup ## Run every test
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses 2 --no-loadscope-reorder
 
 lint: setup ## Check style, types, import contracts and shell scripts
 	@$(PYTHON) -m ruff check

@@ -15,8 +15,9 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -28,6 +29,8 @@ from services.administration import ADMIN_PATHS
 from services.errors import ApiError
 
 PAGE = "page"  # the name of the page's own key
+
+_GUARDED = "/v1/"
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +123,7 @@ class Access:
         self._keyring = keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        if scope["type"] == "http" and scope["path"].startswith(_GUARDED):
             scope.setdefault("state", {})["key"] = self._admit(scope).name
         await self._app(scope, receive, send)
 
@@ -145,6 +148,22 @@ class Access:
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
         return key
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Add to an OpenAPI document what keys ask of a client, and how it may be refused."""
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    schema = {"$ref": "#/components/schemas/ErrorBody"}
+    for path, methods in document["paths"].items():
+        statuses = (401, 403, 429) if path in ADMIN_PATHS else (401, 429)
+        for operation in methods.values() if path.startswith(_GUARDED) else ():
+            operation["security"] = [{"key": []}]
+            for status in statuses:
+                described = {
+                    "description": HTTPStatus(status).phrase,
+                    "content": {"application/json": {"schema": schema}},
+                }
+                operation["responses"].setdefault(str(status), described)
 
 
 def hash_of(secret: str) -> str:

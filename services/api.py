@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from rendering import Rasterizer
-from services import administration, chat, drawings, errors, reference, streams
+from services import access, administration, chat, drawings, errors, reference, streams
 from services.administration import AdapterEngine
 from services.answers import answer, request_body, responses
 from services.asking import resolve, sampling_of
@@ -145,6 +145,8 @@ def build_api(
     async def docs() -> str:
         return reference.html_page(api.openapi())
 
+    if settings.keys_file:
+        access.describe(api.openapi())  # FastAPI makes the document once and keeps it
     return api
 
 

@@ -28,7 +28,7 @@ from services.logs import REPLICA_LOGGING, join_ray_serve
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from captioning.engine import GenerationRequest
+    from captioning.generation import GenerationRequest
     from services.catalog import Catalog
     from services.engine_host import News, Outcome
     from services.front import Front

@@ -7,17 +7,18 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from transformers import PreTrainedTokenizerBase
-
-from captioning.engine import Generation, GenerationRequest
+from captioning.generation import Generation, GenerationRequest
 from captioning.pipeline import Prepared, prepare
 from rendering import Drawing, SvgCaptionError
 from services import watch
 from services.catalog import Catalog
 from services.engine_host import End, News, Outcome, Piece
 from services.uploads import Upload
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Engine(Protocol):

@@ -13,8 +13,8 @@ from dataclasses import asdict
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
-from captioning.engine import Ticket
 from captioning.load import Load
+from captioning.ticket import Ticket
 from services.watch import Record
 
 _SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]

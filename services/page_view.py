@@ -20,7 +20,7 @@ HEADING = """\
 </header>"""
 
 FOOTER = """\
-<footer class="footer"><a href="/docs">HTTP API</a><a href="/v1/models">Models</a></footer>"""
+<footer class="footer"><a href="docs">HTTP API</a></footer>"""
 
 EMPTY = '<p class="blank">The drawing and its caption appear here.</p>'
 

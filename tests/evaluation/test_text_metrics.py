@@ -162,6 +162,31 @@ def test_five_thousand_candidates_have_pycocoevalcaps_values_to_1e_9() -> None:
     _assert_equal(rouge_l(tokens), *reference.score(Rouge()), but=_empty_against_empty(tokens))
 
 
+def test_bleu_has_the_precisions_of_its_papers_first_example() -> None:
+    """Papineni et al. 2002, section 2.1: 17/18 and 10/17 against 8/14 and 1/13."""
+    guide = "It is a guide to action which ensures that the military always obeys the commands of the party."
+    forever = "It is to insure the troops forever hearing the activity guidebook that party direct."
+    references = [
+        "It is a guide to action that ensures that the military will forever heed Party commands.",
+        "It is the guiding principle which guarantees the military forces always being under the command of "
+        "the Party.",
+        "It is the practical guide for the army always to heed the directions of the party.",
+    ]
+    [tokens] = tokenize_all([[guide, forever]], [references] * 2)
+    bleu_1, bleu_2, *_ = bleu(tokens)
+    brief = np.exp(1 - 16 / 14)  # the second is shorter than any reference
+    assert bleu_1.sample_scores() == pytest.approx([17 / 18, brief * 8 / 14])
+    assert bleu_2.sample_scores() == pytest.approx([(10 / 18) ** 0.5, brief * (8 / 14 / 13) ** 0.5])
+
+
+def test_rouge_l_has_the_values_of_its_papers_example() -> None:
+    """Lin 2004, section 3.1; precision is recall there, so that the weight of recall plays no part."""
+    [tokens] = tokenize_all(
+        [["police kill the gunman", "the gunman kill police"]], [["police killed the gunman"]] * 2
+    )
+    assert rouge_l(tokens).sample_scores() == pytest.approx([3 / 4, 2 / 4])
+
+
 @pytest.mark.parametrize("line_break", LINE_BREAKS, ids=ascii)
 def test_a_line_break_within_a_caption_does_not_shift_the_next(line_break: str) -> None:
     captions = [f"a red{line_break}circle", "a blue square", f"{line_break}", "the end"]

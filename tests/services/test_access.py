@@ -75,6 +75,20 @@ def test_probes_and_the_reference_need_no_key(guarded: TestClient) -> None:
         assert guarded.get(path).status_code == 200
 
 
+def test_the_reference_says_what_keys_ask_and_refuse(guarded: TestClient, client: TestClient) -> None:
+    document = guarded.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    statuses = {
+        path: {"401", "403", "429"} & set(operation["responses"])
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+    }
+    assert statuses["/v1/captions"] == {"401", "429"}
+    assert statuses["/healthz"] == set()
+    assert all(statuses[path] == {"401", "403", "429"} for path in ADMIN_PATHS)
+    assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
+
+
 @pytest.mark.parametrize("path", sorted(ADMIN_PATHS))
 @pytest.mark.parametrize("ending", ["", "/", "//"])
 def test_administration_needs_a_key_of_its_own(

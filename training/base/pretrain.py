@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from training.base.arithmetic import flushed_denormals
 from training.base.corpus import read_pairs
 from training.base.examples import (
     IGNORED,
@@ -230,10 +231,10 @@ def run(
     )
     trainer = Trainer(recipe, new_model(recipe, tokenizer), tokenizer.pad_token_id, work, device)
     trainer.resume()
-    torch.set_flush_denormal(True)  # moments of tokens that are rarely seen: arithmetic on them is slow
     if is_compiled:
         trainer.model.model.compile(dynamic=True)
-    trainer.train(examples, validation)
+    with flushed_denormals():
+        trainer.train(examples, validation)
     export(trainer, tokenizer, out, trainer.validation_losses(validation))
 
 

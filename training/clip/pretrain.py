@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from captioning.errors import ConfigError
 from captioning.matching import recall
+from training.base.arithmetic import flushed_denormals
 from training.base.corpus import Pair, read_pairs
 from training.clip.batches import Sampler, contrastive_loss, relations, shaken
 from training.clip.corpus import Pictures, choose, draw, meaning
@@ -238,8 +239,8 @@ def run(recipe: ClipRecipe, work: Path, out: Path, cache_dir: Path, *, processes
     tokenizer = _tokenizer(recipe, work, examples.pairs)
     trainer = Trainer(recipe, new_model(_config(recipe, tokenizer), recipe.seed), tokenizer, work)
     trainer.resume()
-    torch.set_flush_denormal(True)
-    trainer.train(examples, validation)
+    with flushed_denormals():
+        trainer.train(examples, validation)
     export(trainer, out, trainer.validate(validation))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -218,6 +219,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
             run(TINY, tmp_path / "b", tmp_path / "never", examples_source, processes=1)
     assert not (tmp_path / "never").exists()
     run(TINY, tmp_path / "b", tmp_path / "resumed", examples_source, processes=1)
+    assert sys.float_info.min / 2 > 0  # afterwards this process calculates as before
     whole, resumed = (
         AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "resumed")
     )

@@ -11,6 +11,7 @@ class CogVLMConfig(PretrainedConfig):
 
     def __init__(
         self,
+        *,
         vocab_size: int = 32,
         hidden_size: int = 16,
         num_hidden_layers: int = 1,

@@ -162,7 +162,8 @@ class _Team:
                 f"{_LOSSES} of its actors died one after another: {_last_line(error)}"
             ) from error
         _log.warning("an actor died: %s", _last_line(error))
-        actor, part = self._writing.pop(event, None) or (self._preparing.pop(event), {})
+        in_work = event in self._writing
+        actor, part = self._writing.pop(event) if in_work else (self._preparing.pop(event), {})
         ray.kill(actor)  # it may only be out of reach
         return [part] if part else []
 

@@ -26,9 +26,8 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from captioning.corpus import Sample
 from captioning.engine import Engine
 from evaluation.captioners.engine import EngineCaptioner
-from evaluation.metrics.meteor import meteor
-from evaluation.metrics.text import bleu, cider, rouge_l
-from evaluation.metrics.tokens import tokenize_all
+from evaluation.errors import Unavailable
+from evaluation.scoring import of_words
 from training.corpora.scenes import Scene, generate_scene
 
 ODD = (
@@ -78,11 +77,16 @@ def theirs(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Fo
 
 
 def ours(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Found:
-    [tokens] = tokenize_all([candidates], references)
-    measured = [*bleu(tokens), *meteor([tokens]), rouge_l(tokens), cider(tokens)]
-    return {
-        one.name: (one.corpus_score(), [float(value) for value in one.sample_scores()]) for one in measured
-    }
+    found: Found = {}
+    for outcome in of_words(("bleu", "rouge_l", "meteor", "cider"), [candidates], references).values():
+        if isinstance(outcome, Unavailable):
+            raise outcome
+        [measured] = outcome
+        found |= {
+            one.name: (one.corpus_score(), [float(value) for value in one.sample_scores()])
+            for one in measured
+        }
+    return found
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:

@@ -84,6 +84,9 @@ def run(
     time_limit: Annotated[
         float | None, typer.Option(min=0, help="Seconds; what is written by then is scored.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let CogVLM run the Python code of its repository.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Have a suite's captioners write candidates, and score them. Repeated, it goes on where it stopped."""
@@ -93,7 +96,9 @@ def run(
         from evaluation.suite import load_suite
 
         suite_name, settings = load_suite(suite)
-        options = RunOptions(adapter, corpus, training_corpus, limit, clip, name, runs_dir, time_limit)
+        options = RunOptions(
+            adapter, corpus, training_corpus, limit, clip, name, runs_dir, time_limit, trust_remote_code
+        )
         with _progress() as progress:
             report, folder = run_suite(suite_name, settings, options, progress)
     if as_json:

@@ -68,9 +68,8 @@ class RunOptions:
     clip: str | None = None  # instead of the suite's weights
     run: str | None = None  # its name; None: one that follows from the setup
     runs_dir: Path = Path("runs")
-    time_limit_s: float | None = (
-        None  # for candidates: what is there by then is scored; None: as long as it takes
-    )
+    time_limit_s: float | None = None  # of writing candidates: what is there by then is scored
+    trust_remote_code: bool = False  # whether code that is published with weights may run
 
 
 def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) -> tuple[Report, Path]:
@@ -92,7 +91,9 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
     folder = options.runs_dir.resolve() / run
     claim_folder(folder, setup)
     ends_at = math.inf if options.time_limit_s is None else time.monotonic() + options.time_limit_s
-    with Workbench(samples, adapter=options.adapter, ends_at=ends_at) as workbench:
+    with Workbench(
+        samples, adapter=options.adapter, ends_at=ends_at, trust_remote_code=options.trust_remote_code
+    ) as workbench:
         work = Work(suite, samples, folder, workbench, ends_at)
         outcomes = {captioner: work.candidates(captioner, progress) for captioner in suite.captioners}
         scored = work.scores(outcomes, work.clip(options.clip))

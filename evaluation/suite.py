@@ -133,7 +133,6 @@ class CogvlmSpec(BesideSpec):
     kind: Literal["cogvlm"]
     source: Text  # a Hugging Face id or a folder
     revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")] | None = None  # the hub's commit
-    trust_remote_code: bool = False  # whether the code in `source` may run
     tokenizer: Text = "lmsys/vicuna-7b-v1.5"  # a Hugging Face id or a folder; no code of it runs
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     packages: Annotated[
@@ -141,11 +140,7 @@ class CogvlmSpec(BesideSpec):
     ] = ()  # of actors, over those of this environment
 
     @model_validator(mode="after")
-    def _code_is_allowed(self) -> Self:
-        if not self.trust_remote_code:
-            raise ValueError(
-                "it runs code that is published with its weights: allow it by 'trust_remote_code: true'"
-            )
+    def _code_is_pinned(self) -> Self:
         if self.revision is None and not Path(self.source).is_dir():
             raise ValueError(
                 f"'{self.source}' is no folder here, and code of the hub runs only as it was reviewed: "

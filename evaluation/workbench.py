@@ -44,9 +44,15 @@ class Workbench:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], *, adapter: Path | None = None, ends_at: float = math.inf
+        self,
+        samples: Sequence[Sample],
+        *,
+        adapter: Path | None = None,
+        ends_at: float = math.inf,
+        trust_remote_code: bool = False,
     ) -> None:
         self._samples, self._adapter, self._ends_at = samples, adapter, ends_at
+        self._trusts_remote_code = trust_remote_code
         self._engines: dict[EngineSpec, CaptionEngine] = {}
         self._open = ExitStack()
 
@@ -58,6 +64,11 @@ class Workbench:
             ConfigError: its base model cannot be loaded.
             AdapterError: the adapter does not fit.
         """
+        if isinstance(spec, CogvlmSpec) and not self._trusts_remote_code:
+            raise Unavailable(
+                "it runs Python code that is published with its weights, with all your rights. "
+                "--trust-remote-code allows it"
+            )
         if isinstance(spec, BesideSpec) and spec.actors:
             return self._actors(spec)
         match spec:
@@ -173,8 +184,8 @@ class Workbench:
 
 
 def _alone(spec: CaptionerSpec, adapter: Path | None) -> Captioner:
-    """The captioner, of a workbench that lasts as long as the process."""
-    return Workbench((), adapter=adapter).captioner(spec)
+    """The captioner, of a workbench that lasts as long as the process; what it may run has been asked."""
+    return Workbench((), adapter=adapter, trust_remote_code=True).captioner(spec)
 
 
 def _load_describe(spec: PixelsSpec | CogvlmSpec) -> Describe:

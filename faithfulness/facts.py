@@ -1,7 +1,8 @@
 """What a drawing shows, read from its canonical text: visible shapes with colours and places, and its words.
 
 Shapes are painted in order on a small grid, so that what others hide does not count. Not read: pictures,
-patterns, filters, markers, clips and masks; a drawing with one is not legible, and nothing is false of it.
+patterns, filters, markers, clips, masks, text placed in em; a drawing with one is not legible, and nothing is
+false of it.
 """
 
 from __future__ import annotations
@@ -87,14 +88,14 @@ def read_facts(drawing: Drawing) -> Facts:
     side = max(width, height)
     rows, columns = (max(1, round(_GRID * extent / side)) for extent in (height, width))
     canvas = _Canvas(rows, columns, _GRID / side, _gradients(root))
-    is_legible = not any(element.tag in _ILLEGIBLE for element in root.iter())
+    canvas.is_legible = not any(element.tag in _ILLEGIBLE for element in root.iter())
     for count, element in enumerate(_leaves(root, {})):
         if count >= _MOST_MARKS:
-            is_legible = False
+            canvas.is_legible = False
             break
         canvas.draw(element)
     texts = tuple(" ".join("".join(one.itertext()).split()) for one in root.iter("text"))
-    return Facts(tuple(canvas.marks()), canvas.ground, texts, (rows, columns), is_legible)
+    return Facts(tuple(canvas.marks()), canvas.ground, texts, (rows, columns), canvas.is_legible)
 
 
 def _leaves(element: Element, above: Mapping[str, str]) -> Iterator[Element]:
@@ -138,6 +139,7 @@ class _Canvas:
 
     def __init__(self, rows: int, columns: int, scale: float, gradients: dict[str, tuple[Rgb, ...]]) -> None:
         self.ground: Rgb | None = None
+        self.is_legible = True
         self._shape, self._scale, self._gradients = (rows, columns), scale, gradients
         self._top = np.full((rows, columns), -1, dtype=np.int32)
         self._paints: list[_Paint] = []
@@ -187,7 +189,11 @@ class _Canvas:
         size, text = _value(element, "font-size", 16), element.text or ""
         if not fill or not text.strip():
             return
-        x, y = (float((element.get(name) or "0").split()[0].split(",")[0]) for name in ("x", "y"))
+        rows, columns = self._shape
+        x, y = (_place(element, name, side / self._scale) for name, side in (("x", columns), ("y", rows)))
+        if x is None or y is None:
+            self.is_legible = False
+            return
         width = 0.6 * size * len(text)
         left = x - {"middle": width / 2, "end": width}.get(element.get("text-anchor", ""), 0.0)
         box = np.array([(left, y - 0.7 * size), (left + width, y - 0.7 * size), (left + width, y), (left, y)])
@@ -294,6 +300,12 @@ def _is_ring(contours: list[Contour]) -> bool:
         return False
     (left, top, right, bottom), (x0, y0, x1, y1) = (one.box for one in contours)
     return math.dist((left + right, top + bottom), (x0 + x1, y0 + y1)) < 0.1 * (right - left)
+
+
+def _place(element: Element, name: str, side: float) -> float | None:
+    """Where the first letter stands on that axis; None for units that hang on the font."""
+    first, *_ = element.get(name, "").replace(",", " ").split() or ["0"]
+    return length(first, percent_of=side)
 
 
 def _value(element: Element, name: str, default: float) -> float:

@@ -13,7 +13,7 @@ class Limits:
     max_elements: int = 20_000  # elements in the file
     max_depth: int = 100  # levels of nesting
     max_attributes: int = 256  # attributes of one element
-    max_path_segments: int = 60_000  # path segments and polygon points, in the whole file
+    max_path_segments: int = 40_000  # path segments and polygon points, in the whole file
     max_text_chars: int = 20_000  # characters of drawn text
     max_css_bytes: int = 1 << 20  # characters of style sheets and style attributes together
     max_css_rules: int = 2_000  # rules of all style sheets

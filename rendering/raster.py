@@ -14,29 +14,20 @@ import math
 import os
 import queue
 import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rendering.backends import backend_names
 from rendering.compose import check_background
 from rendering.errors import RenderError
-from rendering.frames import receive, send
+from rendering.process import Worker
 
 if TYPE_CHECKING:
     from rendering.document import Drawing
 
 MAX_SIZE_PX = 4096
-_START_TIMEOUT_S = 60.0  # importing a renderer on a busy machine
-_KEPT_ENVIRONMENT = ("HOME", "LD_LIBRARY_PATH", "LANG", "PATH", "TMPDIR")  # and no secrets
-_KEPT_PREFIXES = ("FONTCONFIG_", "XDG_")
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,6 @@ class Rasterizer:
         self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(workers):
             self._slots.put(None)
-        weakref.finalize(self, _kill_idle, self._slots)
 
     def render(self, drawing: Drawing, *, size_px: int = 512, background: str = "white") -> bytes:
         """PNG of the drawing, centred in a square of `size_px`; thread-safe.
@@ -104,7 +94,7 @@ class Rasterizer:
                 raise RuntimeError("this Rasterizer is closed")
             if worker is None or not worker.usable():
                 worker = self._replace(worker)
-            return worker.draw(request, drawing.svg)
+            return worker.draw(request, drawing.svg, self._timeout_s)
         finally:
             self._slots.put(worker)
 
@@ -139,7 +129,6 @@ class Rasterizer:
             "height": height,
             "size_px": size_px,
             "background": background,
-            "timeout_s": self._timeout_s,
         }
 
     def _replace(self, worker: _Worker | None) -> _Worker:
@@ -148,57 +137,32 @@ class Rasterizer:
         return _Worker(self._backend, self._memory_mib, self._renders_per_worker)
 
 
-class _Worker:
-    """One `rendering.worker` process and the channel to it; used by one thread at a time."""
+class _Worker(Worker):
+    """One `rendering.worker` process; used by one thread at a time."""
 
     def __init__(self, backend: str, memory_mib: int, renders: int) -> None:
         self._memory_mib = memory_mib
         self._renders_left = renders
-        self._channel, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                # -P: a file in the working directory must not pose as a module
-                [sys.executable, "-P", "-m", "rendering.worker", backend, str(memory_mib)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,  # a Ctrl-C on the terminal is for the parent to handle
-            )
         try:
-            hello, _ = receive(self._channel, max_bytes=1 << 16, deadline=time.monotonic() + _START_TIMEOUT_S)
-        except (OSError, EOFError, ValueError) as error:
+            super().__init__("rendering.worker", backend, str(memory_mib))
+        except OSError as error:
+            raise RenderError(str(error), code="backend_unavailable") from None
+        if "code" in self.hello:
             self.kill()
-            raise RenderError(
-                f"the {backend} worker did not start ({error}; exit status {self._process.returncode})."
-                f" Does this work: {sys.executable} -c 'import rendering.worker'",
-                code="backend_unavailable",
-            ) from None
-        except BaseException:  # Ctrl-C while it starts must not leave it behind
-            self.kill()
-            raise
-        if "code" in hello:
-            self.kill()
-            raise RenderError(hello["message"], code=hello["code"])
-        self._backend = f"{hello['backend']} {hello['version']}"
+            raise RenderError(self.hello["message"], code=self.hello["code"])
+        self._backend = f"{self.hello['backend']} {self.hello['version']}"
 
     def usable(self) -> bool:
-        return self._renders_left > 0 and self._process.poll() is None
+        return self._renders_left > 0 and self.exit_status is None
 
-    def draw(self, request: dict[str, Any], svg: str) -> Raster:
+    def draw(self, request: dict[str, Any], svg: str, timeout_s: float) -> Raster:
         """Draw one file; after any failure the worker is no longer usable: a library may keep its error."""
         self._renders_left -= 1
-        deadline = time.monotonic() + request["timeout_s"]
         most_bytes = 8 * request["size_px"] ** 2 + (1 << 16)
         try:
-            self._channel.settimeout(request["timeout_s"])
-            send(self._channel, request, svg.encode())
-            reply, png = receive(self._channel, max_bytes=most_bytes, deadline=deadline)
-        except BaseException as error:  # whatever happened, the channel may hold half a message
-            self.kill()
-            if isinstance(error, (OSError, EOFError, ValueError)):
-                raise self._explain(error, request["timeout_s"]) from None
-            raise
+            reply, png = self.ask(request, svg.encode(), timeout_s=timeout_s, max_bytes=most_bytes)
+        except (OSError, EOFError, ValueError) as error:
+            raise self._explain(error, timeout_s) from None
         if "code" not in reply:
             return Raster(png, self._backend, reply["time_ms"], reply["memory_mib"])
         self.kill()
@@ -206,14 +170,8 @@ class _Worker:
             raise self._out_of_memory()
         raise RenderError(reply["message"], code=reply["code"])
 
-    def kill(self) -> None:
-        """End the process and reap it."""
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
-
     def _explain(self, error: Exception, timeout_s: float) -> RenderError:
-        ended_by = -self._process.returncode
+        ended_by = -(self.exit_status or 0)
         if isinstance(error, TimeoutError) or ended_by in (signal.SIGALRM, signal.SIGXCPU):
             return RenderError(
                 f"no picture after {timeout_s:g} s, the limit for one file; the drawing is too costly",
@@ -227,22 +185,3 @@ class _Worker:
             f"the drawing needs more than {self._memory_mib} MiB of memory, the limit for one file",
             code="render_memory",
         )
-
-
-def _environment() -> dict[str, str]:
-    """What a worker needs to find its libraries and fonts, and nothing else of ours."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT_ENVIRONMENT or name.startswith(_KEPT_PREFIXES)
-    }
-    roots = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, roots))}
-
-
-def _kill_idle(slots: queue.LifoQueue[_Worker | None]) -> None:
-    """Last resort for a pool that nobody closed: runs when it is collected or the interpreter ends."""
-    while not slots.empty():
-        worker = slots.get_nowait()
-        if worker is not None:
-            worker.kill()

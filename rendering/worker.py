@@ -13,7 +13,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +35,44 @@ _WARM_UP = (
     '<path d="M0 0h9v9z"/><text y="9">a</text></svg>'
 )
 
+Answer = Callable[[dict[str, Any], str], tuple[dict[str, Any], bytes]]
+"""From the header of a request and its SVG to the header and the body of a reply."""
+
 
 def main() -> None:
     name, memory_mib = sys.argv[1], int(sys.argv[2])
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a parent's thread may have blocked signals
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    channel = socket.socket(fileno=os.dup(0))
+    channel = open_channel()
     try:
         backend = open_backend(name)
         backend.draw(_WARM_UP, 8, 8)  # reads the font cache and late imports before the limits close the door
     except RenderError as error:
-        return send(channel, {"code": error.code, "message": str(error)})
-    _limit_resources(memory_mib)
-    send(channel, {"backend": backend.name, "version": backend.version})
+        send(channel, {"code": error.code, "message": str(error)})
+        return
+    limit_resources(memory_mib)
+    serve(channel, {"backend": backend.name, "version": backend.version}, partial(_answer, backend))
+
+
+def open_channel() -> socket.socket:
+    """The channel to the parent, in a process that the kernel's signals end again."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a parent's thread may have blocked signals
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    return socket.socket(fileno=os.dup(0))
+
+
+def serve(channel: socket.socket, hello: dict[str, Any], answer: Answer) -> None:
+    """Say hello, then answer one message after another, each in its time, until the parent is gone."""
+    send(channel, hello)
     with suppress(EOFError):
         while True:
             request, svg = receive(channel, max_bytes=MAX_REQUEST_BYTES)
-            send(channel, *_answer(backend, request, svg.decode()))
+            _limit_time(request["timeout_s"] + GRACE_S)
+            reply = answer(request, svg.decode())
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            send(channel, *reply)
 
 
-def _limit_resources(memory_mib: int) -> None:
+def limit_resources(memory_mib: int) -> None:
+    """Has the kernel hold this process to so much memory more than it has now, and to nearly no files."""
     os.environ["PATH"] = ""  # nothing is ever started from here
     Image.MAX_IMAGE_PIXELS = _MAX_IMAGE_PIXELS
     _lower_limit(resource.RLIMIT_AS, _address_space_bytes() + (memory_mib << 20))
@@ -70,7 +90,6 @@ def _lower_limit(kind: int, value: int) -> None:
 
 def _answer(backend: Backend, request: dict[str, Any], svg: str) -> tuple[dict[str, Any], bytes]:
     """Draw one file: a header with the cost and the PNG, or a header with code and message."""
-    _limit_time(request["timeout_s"] + GRACE_S)
     _forget_peak_memory()
     memory_before, started = _peak_memory_mib(), time.perf_counter()
     try:
@@ -81,8 +100,6 @@ def _answer(backend: Backend, request: dict[str, Any], svg: str) -> tuple[dict[s
     except Exception as error:  # noqa: BLE001 - renderers raise anything on a file that they cannot draw
         message = f"{backend.name} could not draw it: {type(error).__name__}: {error}"
         return {"code": "render_failed", "message": message[:500]}, b""
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     cost = {
         "time_ms": 1000 * (time.perf_counter() - started),
         "memory_mib": _peak_memory_mib() - memory_before,

@@ -88,7 +88,14 @@ def _file_result(upload: Upload, result: Captioned | SvgCaptionError, request_id
 
 
 def _texts(result: Captioned) -> list[CaptionText]:
-    return [CaptionText(text=made.text, finish_reason=made.finish_reason) for made in result.generations]
+    return [
+        CaptionText(
+            text=made.text,
+            finish_reason=made.finish_reason,
+            claims=result.claims[place] if result.claims else None,
+        )
+        for place, made in enumerate(result.generations)
+    ]
 
 
 def usage(results: list[Captioned]) -> Usage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Protocol
 
@@ -16,8 +16,10 @@ from services import access, administration, chat, drawings, errors, reference, 
 from services.administration import AdapterEngine
 from services.answers import answer, request_body, responses
 from services.asking import resolve, sampling_of
-from services.captions import Batch, Captioner, Sampling
+from services.captions import Batch, Captioner
 from services.catalog import created_s
+from services.engine_host import Piece
+from services.judge import Judge
 from services.schemas import (
     BatchResponse,
     CaptionBody,
@@ -29,7 +31,7 @@ from services.schemas import (
 )
 from services.settings import Settings
 from services.svg_urls import SvgUrls
-from services.uploads import Upload, read
+from services.uploads import read
 
 
 class Engine(AdapterEngine, Protocol):
@@ -70,6 +72,7 @@ def build_api(
     urls = urls or SvgUrls(
         settings.svg_url_hosts, max_bytes=settings.max_upload_bytes, timeout_s=settings.svg_url_timeout_s
     )
+    judge = Judge(timeout_s=settings.check_timeout_s)
     gate = Gate(settings.max_pending)
 
     async def admitted() -> AsyncIterator[AsyncExitStack]:
@@ -100,11 +103,15 @@ def build_api(
         )
         sampling = sampling_of(options, settings)
         model = await resolve(captioner.catalog, options.model)
-        request_id = request.state.request_id
+
+        async def finished(batch: Batch) -> CaptionResponse | BatchResponse:
+            judged = await judge.judge(batch) if options.check else batch
+            return answer(judged, model, uploads, request.state.request_id)
+
         if options.stream:
-            events = _caption_events(captioner, uploads, model, sampling, request_id)
+            events = _caption_events(captioner.stream(uploads, model, sampling), finished)
             return await streams.respond(request, events, stack, deadline_s=settings.deadline_s)
-        return answer(await captioner.caption(uploads, model, sampling), model, uploads, request_id)
+        return await finished(await captioner.caption(uploads, model, sampling))
 
     chat.add_route(api, settings, captioner, urls, admitted)
 
@@ -151,12 +158,13 @@ def build_api(
 
 
 async def _caption_events(
-    captioner: Captioner, uploads: list[Upload], model: str, sampling: Sampling, request_id: str
+    stream: AsyncGenerator[list[Piece] | Batch, None],
+    finished: Callable[[Batch], Awaitable[CaptionResponse | BatchResponse]],
 ) -> streams.Events:
-    async with aclosing(captioner.stream(uploads, model, sampling)) as stream:
+    async with aclosing(stream):
         async for news in stream:
             if isinstance(news, Batch):
-                yield streams.event(answer(news, model, uploads, request_id), "done")
+                yield streams.event(await finished(news), "done")
             elif not news:
                 yield streams.ACCEPTED
             for piece in news if isinstance(news, list) else ():

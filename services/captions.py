@@ -15,6 +15,7 @@ from rendering import Drawing, SvgCaptionError
 from services import watch
 from services.catalog import Catalog
 from services.engine_host import End, News, Outcome, Piece
+from services.schemas import ClaimVerdict
 from services.uploads import Upload
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Captioned:
 
     drawing: Drawing
     generations: list[Generation]
+    claims: list[list[ClaimVerdict]] | None = None  # of each; None: not asked for, or not to be had
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,11 @@ class Wishes:
     n: int = 1
     max_tokens: int | None = None
     temperature: float = 0.0
+    check: bool = False  # whether the captions shall come with their claims
 
     def fields(self) -> dict[str, Any]:
         length = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
-        return {"n": self.n, "temperature": self.temperature} | length
+        return {"n": self.n, "temperature": self.temperature, "check": self.check} | length
 
 
 @dataclass(frozen=True)

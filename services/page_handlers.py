@@ -54,7 +54,7 @@ class Handlers:
         if source is None:
             yield view.EMPTY, ""
             return
-        wishes = Wishes(int(n), int(max_tokens) if max_tokens else None, temperature)
+        wishes = Wishes(int(n), int(max_tokens) if max_tokens else None, temperature, check=True)
         voices = [view.Voice(model) for model in models or ()] or [view.Voice("")]
         seen = _Seen()
         work = [self._look(source, seen), *(self._listen(source, wishes, voice, seen) for voice in voices)]

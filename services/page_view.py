@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from services.page_client import Preview, Refused
-from services.schemas import CaptionResponse
+from services.schemas import CaptionResponse, CaptionText, ClaimVerdict
 
 Picture = Preview | Refused | None
 """A render, the reason why there is none, or not yet known."""
@@ -24,8 +24,14 @@ FOOTER = """\
 
 EMPTY = '<p class="blank">The drawing and its caption appear here.</p>'
 
+_LEGEND = """\
+<p class="note legend">Checked in the drawing: <mark class="true">true</mark>,
+<mark class="false">false</mark>, <mark class="undecidable">undecidable</mark>.
+Only simple claims can be: colours, shapes, counts, places, text.</p>"""
+
 _MOST_RATIO = 6.0  # beyond it, a strip is shown in its square
 _HEIGHT_REM = 21
+_WORST_FIRST = ("false", "undecidable", "true")
 
 RESULT_JS = """\
 element.setAttribute('aria-live', 'polite');
@@ -35,7 +41,7 @@ watch('value', () => {
 element.addEventListener('click', async (event) => {
   const button = event.target.closest('button');
   if (!button) return;
-  const text = button.closest('li').querySelector('.caption').innerText;
+  const text = button.closest('li').dataset.text;  // what is shown has the verdicts in it
   if ('title' in button.dataset) trigger('title', {text});
   if (!('copy' in button.dataset)) return;
   await navigator.clipboard.writeText(text);
@@ -89,6 +95,8 @@ def voices(said: Sequence[Voice]) -> str:
         drawing = answers[0].svg
         found = _list("Removed before reading", drawing.removed, "removed")
         found += _list("Good to know", drawing.warnings, "warnings")
+    if any(caption.claims for answer in answers for caption in answer.captions):
+        found = _LEGEND + found
     columns = "".join(_voice(voice, alone=len(said) == 1) for voice in said)
     return f'<div class="voices">{columns}</div>{found}'
 
@@ -128,17 +136,39 @@ def _said(voice: Voice) -> str:
         texts = [text for text in voice.texts if text] or ["Reading the drawing …"]
         lines = "".join(f'<li><p class="caption pending">{escape(text)}</p></li>' for text in texts)
         return f'<ol class="captions">{lines}</ol>'
-    lines = "".join(_caption(each.text, cut=each.finish_reason == "length") for each in voice.answer.captions)
+    lines = "".join(_caption(each) for each in voice.answer.captions)
     return f'<ol class="captions">{lines}</ol>{_facts(voice.answer)}'
 
 
-def _caption(text: str, *, cut: bool) -> str:
-    if not text:
+def _caption(caption: CaptionText) -> str:
+    if not caption.text:
         return '<li><p class="note">The model had nothing to say.</p></li>'
+    cut = caption.finish_reason == "length"
     note = "<p class='note'>The caption reached its length limit.</p>" if cut else ""
-    return f"""<li><p class="caption">{escape(text)}</p>{note}<div class="actions">
+    shown = _marked(caption.text, caption.claims or ())
+    return f"""<li data-text="{escape(caption.text)}"><p class="caption">{shown}</p>{note}
+    <div class="actions">
     <button type="button" data-copy aria-label="Copy the caption">Copy</button>
     <button type="button" data-title>Download SVG with this title</button></div></li>"""
+
+
+def _marked(text: str, claims: Sequence[ClaimVerdict]) -> str:
+    """The text with its claims; of those that share words the first is shown, at one place the worst."""
+    parts, done = [], 0
+    for claim in sorted(claims, key=lambda claim: (claim.start, _WORST_FIRST.index(claim.verdict))):
+        if claim.start >= done:
+            parts += [escape(text[done : claim.start]), _mark(text[claim.start : claim.end], claim)]
+            done = claim.end
+    return "".join(parts) + escape(text[done:])
+
+
+def _mark(words: str, claim: ClaimVerdict) -> str:
+    """A reader of screens hears the verdict, too."""
+    title = f"{claim.kind.capitalize()}: {claim.verdict}"
+    return (
+        f'<mark class="{claim.verdict}" title="{title}">{escape(words)}'
+        f'<span class="unseen"> ({claim.verdict})</span></mark>'
+    )
 
 
 def _render(shown: Picture) -> str:

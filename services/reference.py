@@ -20,6 +20,7 @@ _EXAMPLES = {
 curl -F file=@icon.svg ORIGIN/v1/captions
 curl -F file=@a.svg -F file=@b.svg -F model=my-adapter ORIGIN/v1/captions
 curl --json '{"svg": "<svg ...>", "max_tokens": 40}' ORIGIN/v1/captions
+curl -F file=@icon.svg -F check=true ORIGIN/v1/captions
 curl -N -F file=@icon.svg -F stream=true ORIGIN/v1/captions""",
     "/v1/chat/completions": """\
 curl --json '{"messages": [{"role": "user", "content": "<svg ...>"}]}' ORIGIN/v1/chat/completions""",

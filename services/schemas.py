@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from faithfulness.check import Verdict
+from faithfulness.claims import Kind
+
 StopStrings = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=100)]],
     BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop or []),
@@ -31,6 +34,10 @@ class CaptionOptions(BaseModel):
     )
     seed: int | None = Field(None, ge=0, lt=2**63, description="Makes a sampled caption repeatable.")
     stop: StopStrings = []
+    check: bool = Field(
+        default=False,
+        description="Give each caption's claims, judged against the drawing: true, false or undecidable.",
+    )
     stream: bool = Field(False, description="Answer with server-sent events while the text is written.")
 
 
@@ -79,11 +86,26 @@ class TitleBody(TitleOptions, DrawingBody):
     """The JSON form of a title request."""
 
 
+class ClaimVerdict(BaseModel):
+    """Words of a caption that claim something, and whether it is true of the drawing."""
+
+    start: int = Field(description="Where they begin in the caption, in characters (Unicode code points).")
+    end: int = Field(description="Where they have ended.")
+    text: str
+    kind: Kind
+    verdict: Verdict
+
+
 class CaptionText(BaseModel):
     """One caption; `length` means that the token limit cut it off."""
 
     text: str
     finish_reason: Literal["stop", "length"]
+    claims: list[ClaimVerdict] | None = Field(
+        default=None,
+        exclude_if=lambda claims: claims is None,
+        description="In their order; only where `check` asked for them and the drawing could be judged.",
+    )
 
 
 class Usage(BaseModel):

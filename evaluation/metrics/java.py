@@ -17,7 +17,9 @@ from evaluation.errors import Unavailable
 
 # Options from the environment would come after ours and could bring the locale back.
 _OVERRIDES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
-_LOCALE_FREE = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")
+_LOCALE_FREE = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8")
+# In a few seconds a second compiler does not pay, and the other cores have work of their own.
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 def run_java(
@@ -36,7 +38,7 @@ def run_java(
         )
     try:
         ended = subprocess.run(
-            [java, *_LOCALE_FREE, *arguments],
+            [java, *_LOCALE_FREE, *_SHORT_LIVED, *arguments],
             input="".join(f"{line}\n" for line in lines).encode("utf-8", "replace"),
             capture_output=True,
             cwd=folder,

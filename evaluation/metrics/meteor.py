@@ -14,19 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from pycocoevalcap.meteor import meteor as reference
 
 from evaluation.errors import Unavailable
 from evaluation.metrics.java import run_java
+from evaluation.metrics.paraphrases import write_table
 from evaluation.metrics.statistics import Floats, Measured
 from evaluation.metrics.tokens import Tokenized
 
 _JAR = Path(reference.__file__).with_name(reference.METEOR_JAR)
-_LINES_A_PROCESS = 1_000  # a process takes seconds to read its tables
+_LINES_A_PROCESS = 1_000  # to start a process takes as long as to score so many
 _MOST_PROCESSES = 8  # each may take 2 GB
-_COMMAND = ("-Xmx2G", "-jar", _JAR.name, "-", "-", "-stdio", "-l", "en", "-norm")
+_COMMAND = ("-Xmx2G", "-jar", _JAR.name, "-", "-", "-stdio", "-l", "en", "-norm", "-a")
 
 # Of the counts that come for candidate and reference: how long, and how many words were matched.
 N_STATISTICS = 23
@@ -54,23 +56,44 @@ def meteor(captioners: Sequence[Tokenized], *, timeout_s: float | None = None) -
 
 
 def _in_processes(lines: Sequence[str], timeout_s: float | None) -> Iterator[list[float]]:
-    """The counts of each line, in order."""
+    """The counts of each line, in order.
+
+    Raises:
+        Unavailable: see `meteor`.
+    """
     n_processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, -(-len(lines) // _LINES_A_PROCESS))
     shares = [lines[start::n_processes] for start in range(n_processes)]
     timeout_s = 300 + len(lines) / 10 if timeout_s is None else timeout_s
 
-    def answers(share: Sequence[str]) -> list[str]:
-        return run_java("METEOR", _COMMAND, share, folder=_JAR.parent, timeout_s=timeout_s)
+    with _temporary_folder() as folder:
+        table = Path(folder, "paraphrases.gz")
+        write_table(table, _texts(lines), timeout_s=timeout_s)
 
-    with ThreadPoolExecutor(n_processes) as threads:
-        shared = list(threads.map(answers, shares))
+        def answers(share: Sequence[str]) -> list[str]:
+            command = (*_COMMAND, str(table))
+            return run_java("METEOR", command, share, folder=_JAR.parent, timeout_s=timeout_s)
+
+        with ThreadPoolExecutor(n_processes) as threads:
+            shared = list(threads.map(answers, shares))
     for index, line in enumerate(lines):
         yield _counts(line, shared[index % n_processes][index // n_processes])
+
+
+def _temporary_folder() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory()
+    except OSError as error:
+        raise Unavailable(f"METEOR needs a temporary folder (TMPDIR): {error}") from error
 
 
 def _lines(tokens: Tokenized) -> Iterator[str]:
     for candidate, references in zip(tokens.candidates, tokens.references, strict=True):
         yield " ||| ".join(["SCORE", *map(_without_bars, references), _without_bars(candidate)])
+
+
+def _texts(lines: Sequence[str]) -> list[str]:
+    """The different candidates and references, as the program parts the lines."""
+    return list(dict.fromkeys(text.strip() for line in lines for text in line.split("|||")[1:]))
 
 
 def _without_bars(text: str) -> str:

@@ -82,6 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "adapters_dir": folder / "adapters",
         "reports_dir": folder / "runs",
         "deadline_s": 30,
+        "check_timeout_s": 20,
     }
     url = f"http://127.0.0.1:{page_port}"
     with api_app(base_model, engine, **changes) as app:

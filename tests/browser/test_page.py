@@ -32,7 +32,7 @@ DONE = "#result [data-copy]"  # it stands beside a caption that is whole
 @pytest.fixture
 def page(browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
     yield opened(browser, site.url)
-    site.engine.delay_s = 0
+    site.engine.delay_s, site.engine.says = 0, None
 
 
 def opened(browser: webdriver.Chrome, url: str) -> webdriver.Chrome:
@@ -164,13 +164,15 @@ def test_an_adapter_that_came_later_answers_beside_the_base_model(
 
 
 def test_a_caption_is_saved_in_the_visitors_own_file(
-    page: webdriver.Chrome, downloads: Path, tmp_path: Path
+    page: webdriver.Chrome, site: Site, downloads: Path, tmp_path: Path
 ) -> None:
+    site.engine.says = "A red circle"
     choose(page, tmp_path / "mine.svg", CIRCLE)
+    assert await_one(page, "#result mark.false").text.startswith("red")
     await_one(page, "#result [data-title]").click()
     text = saved(page, downloads / "mine.svg")
-    assert text == CIRCLE.replace(
-        '8 8">', '8 8" role="img" aria-labelledby="title"><title id="title">by base</title>'
+    assert text == CIRCLE.replace(  # without the verdict
+        '8 8">', '8 8" role="img" aria-labelledby="title"><title id="title">A red circle</title>'
     )
 
 

@@ -154,12 +154,10 @@ def test_cogvlm_runs_in_an_environment_with_an_older_transformers(
     model = shutil.copytree(tiny_cogvlm, tmp_path / "model")
     with (model / "modeling_cogvlm.py").open("a") as code:
         code.write(f"\nimport transformers\nassert transformers.__version__ == '{OLDER}'\n")
-    settings = (
-        f"kind: cogvlm, source: {model}, tokenizer: {model}, trust_remote_code: true, max_new_tokens: 8"
-    )
+    settings = f"kind: cogvlm, source: {model}, tokenizer: {model}, max_new_tokens: 8"
     packages = f"actors: 1, packages: [transformers=={OLDER}, sentencepiece]"
     suite = _suite(tmp_path, f"here: {{{settings}}}, cogvlm: {{{settings}, {packages}}}")
-    report, _ = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), _Counts())
+    report, _ = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs", trust_remote_code=True), _Counts())
     here, cogvlm = report.rows
     assert isinstance(here, UnavailableRow)
     assert isinstance(cogvlm, ScoredRow), cogvlm

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from evaluation.errors import Unavailable
+from evaluation.metrics import paraphrases
 from evaluation.metrics.java import run_java
 from evaluation.metrics.meteor import meteor
 from evaluation.metrics.tokens import Tokenized
@@ -26,6 +29,12 @@ def _fake_java(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_java_the_reason_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Unavailable, match=r"METEOR needs Java.*apt-get install default-jre-headless"):
+        meteor([TOKENS])
+
+
+def test_no_temporary_folder_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(Unavailable, match="METEOR needs a temporary folder"):
         meteor([TOKENS])
 
 
@@ -53,6 +62,8 @@ def test_an_answer_that_is_none_is_a_reason(
     script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _fake_java(tmp_path, script, monkeypatch)
+    (tmp_path / "table.gz").write_bytes(gzip.compress(b""))
+    monkeypatch.setattr(paraphrases, "_TABLE", tmp_path / "table.gz")
     with pytest.raises(Unavailable, match=reason):
         meteor([TOKENS])
 

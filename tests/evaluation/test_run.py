@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -222,10 +223,16 @@ def test_a_captioner_without_weights_does_not_stop_the_others(corpus: Path, tmp_
 
 
 def test_cogvlm_takes_part_and_goes_on(corpus: Path, tiny_cogvlm: Path, tmp_path: Path) -> None:
-    model = f"source: {tiny_cogvlm}, tokenizer: {tiny_cogvlm}, trust_remote_code: true, max_new_tokens: 8"
+    model = f"source: {tiny_cogvlm}, tokenizer: {tiny_cogvlm}, max_new_tokens: 8"
     suite = load_suite(_suite(tmp_path, f"cogvlm: {{kind: cogvlm, {model}}}"))
     options = RunOptions(runs_dir=tmp_path / "runs", limit=3)
     report, folder = run_suite(*suite, options, _Progress())
+    [row] = report.rows
+    assert isinstance(row, UnavailableRow)
+    assert "--trust-remote-code allows it" in row.unavailable
+    options = replace(options, trust_remote_code=True)
+    report, same_folder = run_suite(*suite, options, _Progress())
+    assert same_folder == folder
     [row] = report.rows
     assert isinstance(row, ScoredRow)
     assert (row.scored, row.empty) == (3, 0)

@@ -46,17 +46,16 @@ def test_shipped_suites_have_what_the_design_names() -> None:
         ("captioners: {a: {kind: constant, caption: x, corpus: y}}", "either 'caption' or 'corpus'"),
         ("captioners: {a: {kind: blip, source: x, gpus_each: 0.5}}", "write 'actors: 1' as well"),
         ("captioners: {a: {kind: blip, source: x, actors: 1, gpus_each: 1.5}}", "or whole ones: not 1.5"),
-        ("captioners: {a: {kind: cogvlm, source: x/y}}", "allow it by 'trust_remote_code: true'"),
         (
-            "captioners: {a: {kind: cogvlm, source: x/y, trust_remote_code: true}}",
+            "captioners: {a: {kind: cogvlm, source: x/y}}",
             "'x/y' is no folder here, and code of the hub runs only as it was reviewed",
         ),
         (
-            "captioners: {a: {kind: cogvlm, source: x/y, trust_remote_code: true, revision: main}}",
+            "captioners: {a: {kind: cogvlm, source: x/y, revision: main}}",
             "revision: String should match pattern",
         ),
         (
-            "captioners: {a: {kind: cogvlm, source: ., trust_remote_code: true, packages: [einops]}}",
+            "captioners: {a: {kind: cogvlm, source: ., packages: [einops]}}",
             "'packages' are installed for actors: write 'actors: 1' as well",
         ),
         ("captioners: {}", "at least 1 item"),

@@ -21,6 +21,7 @@ from evaluation.metrics.statistics import Measured
 from evaluation.metrics.text import bleu, cider, rouge_l
 from evaluation.metrics.tokens import Tokenized, tokenize, tokenize_all
 
+_PARAPHRASES = slice(16, 20)  # words that METEOR matched as paraphrases, of its 23 counts
 LINE_BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\u2028", "\u2029"]
 _WORDS = (
     "a red circle on the blue square icon of house cat cats running runs large big small arrow up".split()
@@ -45,6 +46,14 @@ _ODD = [
     ),
 ]
 
+# Candidate and reference, with phrases that METEOR's table pairs, some with odd characters beside.
+_PARAPHRASED = [
+    ("he is in favour of the plan, in the u.s.", "he supports the plan in the US"),
+    ("a number of shapes, as well as a line", "several shapes and also a line"),
+    ("the arrow is able to turn \u2013 for instance left", "the arrow can turn, for example left"),
+    ("with regard to the square caf\u00e9 ...", "concerning the square caf\u00e9"),
+]
+
 
 def _caption(rng: random.Random) -> str:
     words = (rng.choice(_WORDS if rng.random() < 0.85 else _ODD) for _ in range(rng.randint(0, 12)))
@@ -56,7 +65,8 @@ def _corpus(n_samples: int) -> tuple[list[str], list[list[str]]]:
     references = [[_caption(rng) for _ in range(rng.randint(1, 3))] for _ in range(n_samples)]
     candidates = [rng.choice(texts) if rng.random() < 0.3 else _caption(rng) for texts in references]
     candidates[:3] = ["", "   ", "..."]
-    return candidates, references
+    paraphrased, originals = zip(*_PARAPHRASED, strict=True)
+    return [*candidates, *paraphrased], [*references, *([original] for original in originals)]
 
 
 class _Reference:
@@ -147,6 +157,7 @@ def test_meteor_is_pycocoevalcaps_even_where_java_writes_commas(
     [ours] = meteor([tokens])
     _assert_equal(ours, *expected)
     assert ours.corpus_score() != pytest.approx(np.mean(expected[1]))
+    assert (ours.statistics[-len(_PARAPHRASED) :, _PARAPHRASES].sum(axis=1) > 0).all()
 
 
 @pytest.mark.slow

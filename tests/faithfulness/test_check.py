@@ -87,6 +87,14 @@ def test_texts_are_compared_without_case_and_signs() -> None:
     assert _verdicts("The word CLOSED in blue", text) == {"CLOSED": "false", "blue": "true"}
 
 
+def test_text_is_placed_by_percentages_and_decides_nothing_where_it_cannot_be_placed() -> None:
+    red_text = '<text x="{}" y="50%" fill="red">STOP</text><circle cx="50" cy="50" r="5"/>'
+    caption = "A red thing left of a black circle"
+    assert _verdicts(caption, red_text.format("5%"))["left of"] == "true"
+    assert _verdicts(caption, red_text.format("90%"))["left of"] == "false"
+    assert _verdicts(caption, red_text.format("4em"))["red"] == "undecidable"
+
+
 def test_saying_every_colour_and_shape_does_not_win() -> None:
     everything = f"{', '.join(COLOURS)} circles, squares, stars and triangles."
     for seed in range(30):

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def workers_of(parent: int | None = None) -> set[int]:
-    """Process ids of the render workers that `parent` (this process by default) started."""
+def workers_of(parent: int | None = None, module: str = "rendering.worker") -> set[int]:
+    """Process ids of the workers of that kind that `parent` (this process by default) started."""
     parent = parent or os.getpid()
     processes = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return {pid for pid in processes if _is_worker(pid, parent)}
+    return {pid for pid in processes if _is_worker(pid, parent, module)}
 
 
 def alive(pid: int) -> bool:
@@ -28,10 +28,10 @@ def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
     return True
 
 
-def _is_worker(pid: int, parent: int) -> bool:
+def _is_worker(pid: int, parent: int, module: str) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return b"rendering.worker" in command and _fields(pid)[1] == str(parent)
+        return module.encode() in command and _fields(pid)[1] == str(parent)
     except OSError:
         return False
 

@@ -40,10 +40,11 @@ LONG = f'<svg viewBox="0 0 900 900"><path d="M0 0{_ZIGZAG}"/></svg>'
 
 
 class FakeEngine:
-    """Answers with the adapter's name; how it behaves is for the test to set."""
+    """Answers with the adapter's name, or what it is told to say; how it behaves is for the test to set."""
 
     def __init__(self) -> None:
         self.delay_s = 0.0
+        self.says: str | None = None  # None: by whom it is
         self.is_ready = True
         self.has_a_bug = False
         self.breaks_off = False  # goes away in the middle of a stream
@@ -59,16 +60,16 @@ class FakeEngine:
         return [self._answer(request) for request in requests]
 
     async def stream(self, requests: Sequence[GenerationRequest]) -> AsyncGenerator[News, None]:
-        """Word by word, all texts of a request at once."""
+        """The first word, then the rest, all texts of a request at once."""
         self.streams += 1
         try:
             yield []
             for place, outcome in enumerate(await self.generate(requests)):
-                texts = [text.text.split(" ") for text in outcome] if isinstance(outcome, list) else []
-                yield [Piece(place, index, f"{first} ") for index, (first, _) in enumerate(texts)]
+                texts = [text.text.partition(" ") for text in outcome] if isinstance(outcome, list) else []
+                yield [Piece(place, index, first + space) for index, (first, space, _) in enumerate(texts)]
                 if self.breaks_off:
                     raise overloaded("The engine is restarting.", "engine_unavailable")
-                yield [Piece(place, index, last) for index, (_, last) in enumerate(texts)]
+                yield [Piece(place, index, last) for index, (*_, last) in enumerate(texts)]
                 yield [End(place, outcome)]
         finally:
             self.streams -= 1
@@ -83,12 +84,11 @@ class FakeEngine:
     async def ready(self) -> bool:
         return self.is_ready
 
-    @staticmethod
-    def _answer(request: GenerationRequest) -> Outcome:
+    def _answer(self, request: GenerationRequest) -> Outcome:
         if request.adapter == "broken":
             return AdapterError("adapter 'broken' does not fit.")
-        text = Generation(f"by {request.adapter or 'base'}", "stop", len(request.prompt_ids), 3)
-        return [text] * request.n
+        said = self.says or f"by {request.adapter or 'base'}"
+        return [Generation(said, "stop", len(request.prompt_ids), 3)] * request.n
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import zipfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +19,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from faithfulness.check import Verdict
 from rendering import load
 from services import page_tables as tables
 from services import page_view as view
@@ -25,7 +27,7 @@ from services.page import STYLE_PATH
 from services.page_client import PageClient, Preview, Refused, Source, Wishes, failed
 from services.page_files import MAX_FILE_BYTES, MAX_FILES, chunks, collect
 from services.page_handlers import SAMPLES, VARIED, Handlers, save, vary
-from services.schemas import CaptionResponse, CaptionText, FileResult, SvgInfo, Usage
+from services.schemas import CaptionResponse, CaptionText, ClaimVerdict, FileResult, SvgInfo, Usage
 from tests.captioning.helpers import make_adapter
 from tests.services.helpers import CIRCLE, SQUARE, TRUNCATED, FakeEngine, service
 
@@ -37,7 +39,11 @@ PREVIEW = Preview(b"png", 24, 16)
 def page_client(base_model: Path, engine: FakeEngine, tmp_path: Path) -> Iterator[PageClient]:
     """Adapters go to `tmp_path / "adapters"`, reports to `tmp_path / "runs"`."""
     with service(
-        base_model, engine, adapters_dir=tmp_path / "adapters", reports_dir=tmp_path / "runs"
+        base_model,
+        engine,
+        adapters_dir=tmp_path / "adapters",
+        reports_dir=tmp_path / "runs",
+        check_timeout_s=60,
     ) as client:
         yield _page_client(client)
 
@@ -132,8 +138,33 @@ def test_several_captions_need_variety(page_client: PageClient, engine: FakeEngi
     assert vary(3, 0.2) == 0.2
     assert vary(1, 0) == 0
     shown = describe(page_client, Source("c.svg", CIRCLE), n=3, temperature=VARIED)[-1][1]
-    assert shown.count("by base") == 3
+    assert shown.count(">by base</p>") == 3
     assert (engine.requests[-1].n, engine.requests[-1].max_new_tokens) == (3, 64)
+
+
+def test_claims_are_marked_with_their_verdicts(page_client: PageClient, engine: FakeEngine) -> None:
+    engine.says = "A blue square"
+    shown = said(page_client, Source("s.svg", SQUARE))
+    assert (
+        'A <mark class="false" title="Colour: false">blue<span class="unseen"> (false)</span></mark> '
+        '<mark class="true" title="Shape: true">square<span class="unseen"> (true)</span></mark></p>'
+    ) in shown
+    assert 'data-text="A blue square"' in shown  # what is copied and becomes a title
+    assert "Only simple claims" in shown
+    engine.says = "A lovely day"
+    assert "Only simple claims" not in said(page_client, Source("s.svg", SQUARE))
+
+
+def test_of_claims_that_share_words_the_worst_is_shown() -> None:
+    spans: list[tuple[int, int, Verdict]] = [(5, 9, "true"), (0, 4, "true"), (0, 4, "false"), (2, 9, "true")]
+    claims = [
+        ClaimVerdict(start=start, end=end, text="", kind="relation", verdict=verdict)
+        for start, end, verdict in spans
+    ]
+    caption = CaptionText(text="left over", finish_reason="stop", claims=claims)
+    given = answer("").model_copy(update={"captions": [caption]})
+    shown = re.sub("<[^>]*>", "", view.voices([view.Voice("", [], given)]))
+    assert "left (false) over (true)" in shown
 
 
 def test_pasted_code_goes_the_same_way(page_client: PageClient) -> None:
@@ -168,10 +199,11 @@ def test_an_answer_that_is_not_the_apis_is_no_crash() -> None:
 
 
 def answer(text: str) -> CaptionResponse:
+    claim = ClaimVerdict(start=1, end=len(text), text=text, kind="text", verdict="true")
     return CaptionResponse(
         id="caption-1",
         model=text,
-        captions=[CaptionText(text=text, finish_reason="length")],
+        captions=[CaptionText(text=text, finish_reason="length", claims=[claim])],
         usage=Usage(prompt_tokens=1, completion_tokens=1),
         timings_ms={"total": 1.0},
         svg=SvgInfo(width=1, height=1, elements=1, removed=[text], warnings=[text]),

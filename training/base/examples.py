@@ -118,9 +118,12 @@ def read_examples(path: Path) -> list[Example]:
 def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
     """Batches of rows of like length; one reference of each drawing an epoch.
 
-    An epoch has all icons of what several families draw, and a share of the others and of the scenes.
+    An epoch has all icons of what several families draw, and a share of the others and of the scenes. The
+    first epochs have short drawings only: where there is little to see, a model soon learns where to look.
     """
     rng = random.Random(f"{recipe.seed} {epoch}")
+    if epoch < len(recipe.first_lengths):
+        examples = [one for one in examples if len(one.prompt) <= recipe.first_lengths[epoch]]
     icons = [example for example in examples if not example.is_scene]
     icons = [icon for icon in icons if not icon.is_rare or rng.random() < recipe.rare_share]
     scenes = [example for example in examples if example.is_scene]

@@ -12,11 +12,14 @@ from rendering.errors import RenderError
 
 SIDE = 24  # pixels
 _FINER = 2  # drawn so many times larger, then averaged
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
+CHANNELS = 3
 
 
 def picture(svg: str) -> bytes | None:
-    """The ink of a drawing on white paper: SIDE x SIDE bytes, row by row; None if it cannot be drawn."""
+    """The ink of a drawing on white paper; None if it cannot be drawn.
+
+    SIDE x SIDE pixels, row by row, each of three bytes: what is missing of red, green and blue light.
+    """
     drawing = load(svg.encode())
     side = SIDE * _FINER
     scale = side / max(drawing.width, drawing.height)
@@ -25,12 +28,12 @@ def picture(svg: str) -> bytes | None:
         pixels = np.asarray(_draw()(drawing.svg, width, height), np.float32) / 255  # (height, width, RGBA)
     except RenderError:
         return None
-    colour, alpha = pixels[..., :3], pixels[..., 3]
-    ink = ((1 - colour @ _LUMINANCE) * alpha)[:side, :side]  # a renderer may round a side up
-    paper = np.zeros((side, side), np.float32)
-    top, left = ((side - length) // 2 for length in ink.shape)
+    colour, alpha = pixels[..., :3], pixels[..., 3:]
+    ink = ((1 - colour) * alpha)[:side, :side]  # a renderer may round a side up
+    paper = np.zeros((side, side, CHANNELS), np.float32)
+    top, left = ((side - length) // 2 for length in ink.shape[:2])
     paper[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
-    coarse = paper.reshape(SIDE, _FINER, SIDE, _FINER).mean(axis=(1, 3))
+    coarse = paper.reshape(SIDE, _FINER, SIDE, _FINER, CHANNELS).mean(axis=(1, 3))
     return bytes((coarse * 255).astype(np.uint8).tobytes())
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -33,7 +33,7 @@ from training.base.examples import (
     read_examples,
     write_examples,
 )
-from training.base.picture import SIDE
+from training.base.picture import CHANNELS, SIDE
 from training.base.recipe import BaseRecipe
 from training.base.tokenizer import MAX_CONTEXT_TOKENS, channel_tokens, number_tokens, train_tokenizer
 
@@ -56,7 +56,7 @@ def picture_loss(eye: nn.Linear, hidden: Tensor, batch: Batch) -> Tensor:
 
 def new_eye(recipe: BaseRecipe) -> nn.Linear:
     """A head that is only there to teach: it is not part of the finished model."""
-    eye = nn.Linear(recipe.hidden_size, SIDE * SIDE)
+    eye = nn.Linear(recipe.hidden_size, SIDE * SIDE * CHANNELS)
     nn.init.normal_(eye.weight, std=0.006)
     return eye
 
@@ -78,19 +78,24 @@ def new_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
     )
     model = LlamaForCausalLM(config)
     weight = model.model.embed_tokens.weight
-    _order_numbers(weight, ((token, number / 1000) for number, token in number_tokens(tokenizer).items()))
-    _order_numbers(weight, ((token, value / 255) for token, value in channel_tokens(tokenizer)))
+    _order(weight, {token: number / 1000 for number, token in number_tokens(tokenizer).items()})
+    for channel in channel_tokens(tokenizer):
+        _order(weight, {token: value / 255 for token, value in channel.items()})
     return model
 
 
-def _order_numbers(weight: Tensor, values: Iterable[tuple[int, float]]) -> None:
-    """Starts the embeddings of (token id, value from 0 to 1) as waves, so that near values begin alike."""
-    ids, shares = map(list, zip(*values, strict=True))
-    frequencies = math.pi * 2 ** torch.linspace(0, 7, weight.shape[1] // 2)
-    angles = torch.tensor(shares)[:, None] * frequencies  # (values, hidden / 2)
+def _order(weight: Tensor, values: Mapping[int, float]) -> None:
+    """Starts the embeddings of one kind of token as waves over values from 0 to 1: near ones begin alike.
+
+    Each kind has waves in directions of its own: a red of 200 is nothing like a blue of 200.
+    """
+    hidden = weight.shape[1]
+    frequencies = math.pi * 2 ** torch.linspace(0, 7, hidden // 2)
+    angles = torch.tensor(list(values.values()))[:, None] * frequencies  # (values, hidden / 2)
     waves = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    turned = waves @ torch.linalg.qr(torch.randn(hidden, hidden)).Q
     with torch.no_grad():
-        weight[ids] = waves * 0.02 * math.sqrt(2)
+        weight[list(values)] = turned * 0.02 * math.sqrt(2)
 
 
 def learning_rate(recipe: BaseRecipe, step: int) -> float:
@@ -114,10 +119,27 @@ class Trainer:
             self.model.set_attn_implementation("eager")  # faster to train there than the fused kernel
         self.weights = [*self.model.parameters(), *self.eye.parameters()]
         self.masters = [weight.detach().float() for weight in self.weights]
-        self.optimizer = torch.optim.AdamW(
-            self.masters, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimizers = self._new_optimizers()
         self.step = 0
+
+    def _new_optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Muon for the matrices of the layers: on this corpus it needs a third of AdamW's steps."""
+        inner = {id(weight) for weight in self.model.model.layers.parameters() if weight.ndim == 2}
+        pairs = list(zip(self.masters, self.weights, strict=True))
+        decay = self.recipe.weight_decay
+        return (
+            torch.optim.Muon(
+                [master for master, weight in pairs if id(weight) in inner],
+                weight_decay=decay,
+                adjust_lr_fn="match_rms_adamw",
+            ),
+            torch.optim.AdamW(
+                [master for master, weight in pairs if id(weight) not in inner],
+                betas=(0.9, 0.95),
+                weight_decay=decay,
+                fused=True,
+            ),
+        )
 
     def train(self, examples: Sequence[Example], validation: Mapping[str, Sequence[Example]]) -> None:
         started, seen, losses = time.monotonic(), 0, []
@@ -153,8 +175,9 @@ class Trainer:
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
         torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
-        self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, self.step)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, self.step)
+            optimizer.step()
         with torch.no_grad():
             for master, weight in zip(self.masters, self.weights, strict=True):
                 weight.copy_(master)
@@ -183,7 +206,8 @@ class Trainer:
         return total / count
 
     def save(self) -> None:
-        state = {"step": self.step, "masters": self.masters, "optimizer": self.optimizer.state_dict()}
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        state = {"step": self.step, "masters": self.masters, "optimizers": optimizers}
         partial = self.folder / f"{_CHECKPOINT}.partial"
         torch.save(state, partial)
         partial.replace(self.folder / _CHECKPOINT)
@@ -194,7 +218,8 @@ class Trainer:
             return
         state = torch.load(path, weights_only=True, map_location=self.device)
         self.step = state["step"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         with torch.no_grad():
             for master, saved, weight in zip(self.masters, state["masters"], self.weights, strict=True):
                 master.copy_(saved)

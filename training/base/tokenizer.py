@@ -1,10 +1,10 @@
 """The embedded model's tokenizer: byte-level BPE in which every coordinate is one token.
 
 A number up to 1000 is one token, and so is all markup between two values (`"/><circle cx="`) where it
-is common. A colour is three: its red with the number sign, its green, its blue with the closing quote,
-so that red and blue are never taken for coordinates. The space between two numbers is not encoded at
-all (so `12 7` in a caption comes back as `127`). The prompt's fixed text is one token at each end of
-the drawing. All this only shortens what is read: any text can be encoded.
+is common. A colour is three, one for each channel, and none of them is also a coordinate: red has the
+number sign, blue the closing quote, green a mark that only the tokenizer sees. The space between two
+numbers is not encoded at all (so `12 7` in a caption comes back as `127`). The prompt's fixed text is
+one token at each end of the drawing. All this only shortens what is read: any text can be encoded.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ _CHAT_TEMPLATE = (
 _HEX = "0123456789abcdef"
 _LARGEST = 1_000  # number with a token of its own: the side of the canonical grid
 _SQUARE = '<svg viewBox="0 0 1000 1000"'  # how most canonical drawings begin
-_RED = r"#[0-9a-f]{2}(?=[0-9a-f]{4}\")"
-_GREEN = r"(?<=#[0-9a-f]{2})[0-9a-f]{2}(?=[0-9a-f]{2}\")"
-_BLUE = r"(?<=#[0-9a-f]{4})[0-9a-f]{2}\""
+_MARK, _MARK_BYTE = "\x01", "ā"  # no XML file may have this character; as BPE over bytes spells it
+_BEFORE_GREEN = r"(?<=#[0-9a-f]{2})(?=[0-9a-f]{4}\")|(?<=#[0-9a-f])(?=[0-9a-f]{2}\")"
+_RED = f"#[0-9a-f]{{1,2}}(?={_MARK})"
+_GREEN = f'{_MARK}[0-9a-f](?=[0-9a-f]")|{_MARK}[0-9a-f]{{2}}'
+_BLUE = f'(?<={_MARK}[0-9a-f]{{2}})[0-9a-f]{{2}}"|(?<={_MARK}[0-9a-f])[0-9a-f]"'
 _MARKUP = (
     r"(?=[\"/<>]| [a-zA-Z0-9-]+=\")\"?(?:/?>|</[a-zA-Z]+>)*(?:<[a-zA-Z]+)?(?: (?:d=\"M|[a-zA-Z0-9-]+=\"))?"
 )
@@ -48,15 +50,19 @@ _PIECES = "|".join(
         r"[^0-9a-zA-Z]",
     )
 )
-_FIRST_WORD = normalizers.Prepend(" ")
-"""A caption's first word is the same token as that word further on, however the caption begins."""
+_NORMALIZER = normalizers.Sequence(
+    [
+        normalizers.Prepend(" "),  # a caption's first word is the same token as that word further on
+        normalizers.Replace(Regex(_BEFORE_GREEN), _MARK),
+    ]
+)
 _NUMBER_OR_COLOUR = re.compile(r"#[0-9a-f]{6}\"|#[0-9a-f]{3}|\d+")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Learns the merges of words and markup from `texts`; numbers and colours are given, not learned."""
     learner = Tokenizer(models.BPE())
-    learner.normalizer = _FIRST_WORD
+    learner.normalizer = _NORMALIZER
     learner.pre_tokenizer = _pre_tokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(_given_tokens()),
@@ -66,9 +72,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     learner.train_from_iterator((_NUMBER_OR_COLOUR.sub(" ", text) for text in texts), trainer)
     learned = json.loads(learner.to_str())["model"]
     tokenizer = Tokenizer(_with_given(learned["vocab"], [tuple(pair) for pair in learned["merges"]]))
-    tokenizer.normalizer = _FIRST_WORD
+    tokenizer.normalizer = _NORMALIZER
     tokenizer.pre_tokenizer = _pre_tokenizer()
-    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteLevel(), decoders.Replace(_MARK, ""), decoders.Strip(" ", 1, 0)]
+    )
     head, _, tail = user_message("\0").partition("\0")
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (head, tail, _SQUARE)])
     return PreTrainedTokenizerFast(
@@ -90,16 +98,13 @@ def number_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
     return {number: vocab[str(number)] for number in range(_LARGEST + 1)}
 
 
-def channel_tokens(tokenizer: PreTrainedTokenizerFast) -> list[tuple[int, int]]:
-    """(token id, value from 0 to 255) of every token that is a channel of a colour and nothing else."""
+def channel_tokens(tokenizer: PreTrainedTokenizerFast) -> list[dict[int, int]]:
+    """Value from 0 to 255 of each token that stands for red, for green and for blue."""
     vocab = tokenizer.get_vocab()
-    spellings = ((f"{value:02x}", value) for value in range(256))
-    return [
-        (vocab[token], value)
-        for pair, value in spellings
-        for token in (f"#{pair}", pair, f'{pair}"')
-        if not token.isdigit()
-    ]
+    values = [(f"{value:02x}", value) for value in range(256)]
+    values += [(digit, int(digit * 2, 16)) for digit in _HEX]
+    spelled = ("#{}", f"{_MARK_BYTE}{{}}", '{}"')
+    return [{vocab[form.format(digits)]: value for digits, value in values} for form in spelled]
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
@@ -125,8 +130,10 @@ def _number_merges() -> Iterator[tuple[str, str]]:
 def _colour_merges() -> Iterator[tuple[str, str]]:
     pairs = [first + second for first, second in product(_HEX, _HEX)]
     yield from ((pair[0], pair[1]) for pair in pairs if not pair.isdigit())
-    yield from (("#", pair) for pair in pairs)
-    yield from ((pair, '"') for pair in pairs)
+    for digits in (*pairs, *_HEX):
+        yield "#", digits
+        yield _MARK_BYTE, digits
+        yield digits, '"'
 
 
 def _given_tokens() -> list[str]:

@@ -7,6 +7,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
@@ -15,7 +16,7 @@ from captioning.prompt import completion_ids, prompt_ids
 from tests.training.corpora.packages import make_package, squares
 from training.base.corpus import Pair, build_pairs, common_concepts
 from training.base.examples import Batch, Row, as_batch, batches, encode
-from training.base.picture import SIDE, picture
+from training.base.picture import CHANNELS, SIDE, picture
 from training.base.pretrain import learning_rate, new_model, run
 from training.base.recipe import BaseRecipe
 from training.base.tokenizer import channel_tokens, number_tokens, train_tokenizer
@@ -24,8 +25,9 @@ from training.corpora.icon_words import COLOUR_WORDS
 from training.corpora.scenes import generate_scene, is_held_out
 
 TINY = BaseRecipe(
-    scenes=200, families=(), vocab_size=2_800, hidden_size=32, layers=1, heads=2, feed_forward=64, steps=6,
-    batch_tokens=512, warmup_steps=2, decay_steps=(4, 6), scene_share=0.999, learning_rate=1e-2,
+    scenes=200, families=(), vocab_size=3_200, hidden_size=32, layers=1, heads=2, feed_forward=64, steps=6,
+    batch_tokens=512, warmup_steps=2, decay_steps=(4, 6), first_lengths=(), scene_share=0.999,
+    learning_rate=1e-2,
 )  # fmt: skip
 
 
@@ -36,7 +38,7 @@ def pairs() -> list[Pair]:
 
 @pytest.fixture(scope="module")
 def tokenizer(pairs: list[Pair]) -> PreTrainedTokenizerFast:
-    return train_tokenizer((text for pair in pairs for text in (pair.canonical, *pair.references)), 2_800)
+    return train_tokenizer((text for pair in pairs for text in (pair.canonical, *pair.references)), 3_200)
 
 
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
@@ -70,10 +72,13 @@ def test_the_space_between_numbers_costs_nothing(tokenizer: PreTrainedTokenizerF
 
 
 def test_colours_are_read_channel_by_channel(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert tokens(tokenizer, 'fill="#d01122"')[-3:] == ["#d0", "11", '22"']
-    ids = dict(channel_tokens(tokenizer))
-    assert len(ids) == 256 + 256 + 156  # of the greens, those of two digits are numbers too
-    assert not set(ids) & set(number_tokens(tokenizer).values())
+    channels = channel_tokens(tokenizer)
+    for colour, values in (("#d01122", [0xD0, 0x11, 0x22]), ("#09f", [0, 0x99, 0xFF])):
+        ids = tokenizer(f'fill="{colour}"')["input_ids"][-3:]
+        assert [channel[token] for channel, token in zip(channels, ids, strict=True)] == values
+    ids = {token for channel in channels for token in channel}
+    assert len(ids) == 3 * (256 + 16)
+    assert not ids & set(number_tokens(tokenizer).values())
 
 
 def test_markup_between_values_is_one_token_where_it_is_common(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -84,7 +89,15 @@ def test_markup_between_values_is_one_token_where_it_is_common(tokenizer: PreTra
 
 
 @pytest.mark.parametrize(
-    "text", ['a="#12', '"#123456"', 'd="M<>/>"', '" x=" y="#abc"/></g></svg>', 'say "no" = <b']
+    "text",
+    [
+        'a="#12',
+        'fill="#0f9795" stroke="#fff"/>',
+        '"#123456"',
+        'd="M<>/>"',
+        '" x=" y="#abc"/></g></svg>',
+        'say "no" = <b',
+    ],
 )
 def test_any_text_comes_back(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -130,12 +143,25 @@ def test_batches_hold_every_drawing_once_within_the_budget(
     assert found == list(batches(examples, TINY, epoch=0)) != list(batches(examples, TINY, epoch=1))
 
 
+def test_the_first_epochs_have_short_drawings_only(
+    pairs: list[Pair], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    examples = encode([*pairs, dataclasses.replace(pairs[0], source="lucide")], tokenizer, TINY)
+    limit = sorted(len(example.prompt) for example in examples)[len(examples) // 2]
+    recipe = dataclasses.replace(TINY, first_lengths=(limit,))
+    longest = [
+        max(len(row.prompt) for rows in batches(examples, recipe, epoch) for row in rows) for epoch in (0, 1)
+    ]
+    assert longest[0] == limit < longest[1]
+
+
 def test_a_picture_has_ink_where_the_drawing_has() -> None:
-    drawn = picture('<svg viewBox="0 0 1000 500"><rect width="500" height="500"/></svg>')
+    drawn = picture('<svg viewBox="0 0 1000 500"><rect width="500" height="500" fill="red"/></svg>')
     assert drawn is not None
-    rows = [drawn[start : start + SIDE] for start in range(0, SIDE * SIDE, SIDE)]
-    ink, paper = bytes([255] * (SIDE // 2)), bytes(SIDE // 2)
-    assert rows == [bytes(SIDE)] * (SIDE // 4) + [ink + paper] * (SIDE // 2) + [bytes(SIDE)] * (SIDE // 4)
+    pixels = np.frombuffer(drawn, np.uint8).reshape(SIDE, SIDE, CHANNELS)
+    expected = np.zeros_like(pixels)
+    expected[SIDE // 4 : -SIDE // 4, : SIDE // 2] = (0, 255, 255)
+    assert (pixels == expected).all()
 
 
 def test_an_epoch_has_a_share_of_what_one_family_alone_draws(
@@ -179,12 +205,13 @@ def test_near_numbers_start_alike(tokenizer: PreTrainedTokenizerFast) -> None:
         return float(torch.cosine_similarity(weight[ids[a]], weight[ids[b]], dim=0))
 
     assert likeness(500, 501) > 0.9 > likeness(500, 510)
-    channels = {value: token for token, value in channel_tokens(tokenizer)}  # the last of each: blue
+    _, green, blue = ({value: token for token, value in kind.items()} for kind in channel_tokens(tokenizer))
 
     def alike(a: int, b: int) -> float:
-        return float(torch.cosine_similarity(weight[channels[a]], weight[channels[b]], dim=0))
+        return float(torch.cosine_similarity(weight[a], weight[b], dim=0))
 
-    assert alike(200, 201) > 0.5 > alike(200, 230)
+    assert alike(blue[200], blue[201]) > 0.5 > alike(blue[200], blue[230])
+    assert abs(alike(green[200], blue[200])) < 0.5
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:

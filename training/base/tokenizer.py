@@ -56,7 +56,7 @@ _NORMALIZER = normalizers.Sequence(
         normalizers.Replace(Regex(_BEFORE_GREEN), _MARK),
     ]
 )
-_NUMBER_OR_COLOUR = re.compile(r"#[0-9a-f]{6}\"|#[0-9a-f]{3}|\d+")
+_NUMBER_OR_COLOUR = re.compile(r"#[0-9a-f]{6}\"|#[0-9a-f]{3}|\d+(?![\d=])")  # not that of ` x1="`
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -66,11 +66,9 @@ def test_requests_are_counted_once(live_service: LiveService) -> None:
 
     def counts() -> dict[str, float]:
         text = httpx.get(live_service.metrics_url, timeout=30, trust_env=False).text
-        lines = [line for line in text.splitlines() if line.startswith("ray_svg_requests_total{")]
-        found = [
-            re.search(r'outcome="(\w+)".* ([0-9.]+)$', line) for line in lines if 'model="counted"' in line
-        ]
-        return {match[1]: float(match[2]) for match in found if match}
+        lines = re.findall(r"^ray_svg_requests_total{(.*)} ([0-9.]+)$", text, re.MULTILINE)
+        ours = [(labels, float(count)) for labels, count in lines if 'model="counted"' in labels]
+        return {labels.partition('outcome="')[2].partition('"')[0]: count for labels, count in ours}
 
     assert eventually(lambda: counts() == {"ok": 1, "malformed": 2}, 30), counts()
 

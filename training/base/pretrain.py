@@ -1,6 +1,7 @@
-"""Pretraining of the embedded model on a CPU: bfloat16 weights, float32 masters, loss on captions only.
+"""Pretraining of the embedded model on a CPU: loss on captions only, float32 masters.
 
-The run can be stopped at any time and goes on from its last checkpoint with `--out` the same.
+The weights that calculate are bfloat16 where the processor multiplies in it, else float32. The run can
+be stopped at any time and goes on from its last checkpoint with `--work` the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from captioning.base_models import auto_dtype
 from training.base.arithmetic import flushed_denormals
 from training.base.corpus import read_pairs
 from training.base.examples import (
@@ -33,6 +35,7 @@ from training.base.examples import (
     read_examples,
     write_examples,
 )
+from training.base.muon import Muon
 from training.base.picture import CHANNELS, SIDE
 from training.base.recipe import BaseRecipe
 from training.base.tokenizer import MAX_CONTEXT_TOKENS, channel_tokens, number_tokens, train_tokenizer
@@ -112,13 +115,14 @@ class Trainer:
         self, recipe: BaseRecipe, model: LlamaForCausalLM, pad_id: int, folder: Path, device: str = "cpu"
     ) -> None:
         self.recipe, self.pad_id, self.folder, self.device = recipe, pad_id, folder, device
-        self.model, self.eye = model.bfloat16(), new_eye(recipe).bfloat16()
-        self.model.to(device)  # type: ignore[arg-type] # transformers wraps it wrongly
-        self.eye.to(device)
+        self.dtype = auto_dtype(device)
+        self.model, self.eye = model, new_eye(recipe)
+        for module in (self.model, self.eye):
+            nn.Module.to(module, device, self.dtype)
         if device == "cpu":
             self.model.set_attn_implementation("eager")  # faster to train there than the fused kernel
         self.weights = [*self.model.parameters(), *self.eye.parameters()]
-        self.masters = [weight.detach().float() for weight in self.weights]
+        self.masters = [weight.detach().float().clone() for weight in self.weights]
         self.optimizers = self._new_optimizers()
         self.step = 0
 
@@ -128,10 +132,10 @@ class Trainer:
         pairs = list(zip(self.masters, self.weights, strict=True))
         decay = self.recipe.weight_decay
         return (
-            torch.optim.Muon(
+            Muon(
                 [master for master, weight in pairs if id(weight) in inner],
                 weight_decay=decay,
-                adjust_lr_fn="match_rms_adamw",
+                dtype=self.dtype,
             ),
             torch.optim.AdamW(
                 [master for master, weight in pairs if id(weight) not in inner],
@@ -289,7 +293,7 @@ def _examples(
 def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, losses: dict[str, float]) -> None:
     """Writes the model folder: bfloat16 safetensors, tokenizer, generation settings, recipe."""
     out.mkdir(parents=True, exist_ok=True)
-    trainer.model.save_pretrained(out)
+    trainer.model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,

@@ -97,8 +97,9 @@ def load_model(
     """The model in evaluation mode. `dtype` None keeps the type that the weights were saved in.
 
     With a `quantization` the linear layers but the head are held in 4 bits (`nf4`, `fp4`) and compute
-    in bfloat16, or in 8 bits (`int8`); `dtype` is then that of all else. `double_quantization`
-    quantizes the scales of the 4-bit blocks, too: 4.13 bits a weight in place of 4.5.
+    in bfloat16 (in float32 if `dtype` is that), or in 8 bits (`int8`); `dtype` is then that of all
+    else. `double_quantization` quantizes the scales of the 4-bit blocks, too: 4.13 bits a weight in
+    place of 4.5.
 
     Raises:
         ConfigError: the folder lacks files, or the hub does not give the model.
@@ -107,7 +108,9 @@ def load_model(
 
     _require_files(spec, "config.json", "*.safetensors")
     options = (
-        {"quantization_config": _bitsandbytes(quantization, double_quantization)} if quantization else {}
+        {"quantization_config": _bitsandbytes(quantization, double_quantization, dtype)}
+        if quantization
+        else {}
     )
     try:
         config = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
@@ -180,7 +183,9 @@ def weight_files(spec: BaseModelSpec) -> list[Path]:
     return sorted(_weight_folder(spec).glob("*.safetensors"))
 
 
-def _bitsandbytes(quantization: Quantization, double_quantization: bool) -> BitsAndBytesConfig:
+def _bitsandbytes(
+    quantization: Quantization, double_quantization: bool, dtype: torch.dtype | None
+) -> BitsAndBytesConfig:
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -192,7 +197,7 @@ def _bitsandbytes(quantization: Quantization, double_quantization: bool) -> Bits
         load_in_4bit=True,
         bnb_4bit_quant_type=quantization,
         bnb_4bit_use_double_quant=double_quantization,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=torch.float32 if dtype == torch.float32 else torch.bfloat16,
     )
 
 

@@ -99,7 +99,7 @@ class Rehearsal:
     def __init__(self, recipe: Recipe, config: PretrainedConfig, *, fused_dropout: bool) -> None:
         self._config = config
         self._layers: int = config.get_text_config().num_hidden_layers
-        self._autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16")
+        self._autocast = torch.autocast("cpu", torch.bfloat16, enabled=_dtype(recipe) == torch.bfloat16)
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         depths = _DEPTHS if self._layers > max(_DEPTHS) else (self._layers,)
         self._models = {depth: self._adapted(recipe, depth, fused_dropout) for depth in depths}
@@ -244,4 +244,5 @@ def _own(adapted: PeftModel) -> list[torch.Tensor]:
 
 
 def _dtype(recipe: Recipe) -> torch.dtype:
-    return torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    """`auto` is taken for what it is on the GPUs that are planned for."""
+    return torch.float32 if recipe.precision == "fp32" else torch.bfloat16

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from captioning.base_models import BaseModelSpec, load_model
+from captioning.base_models import BaseModelSpec, auto_dtype, load_model
 from captioning.errors import ConfigError
 from training import loftq
 from training.recipe import Lora, Recipe
@@ -29,7 +29,7 @@ def build(recipe: Recipe, spec: BaseModelSpec, device: str | torch.device) -> Pe
     """The base model as the recipe wants it, with fresh adapter weights drawn from the recipe's seed."""
     base = load_model(
         spec,
-        dtype=_DTYPES[recipe.precision],
+        dtype=number_type(recipe, device),
         quantization=recipe.quantization,
         double_quantization=recipe.double_quantization,
         device=device,
@@ -41,6 +41,11 @@ def build(recipe: Recipe, spec: BaseModelSpec, device: str | torch.device) -> Pe
     if recipe.lora.init == "loftq":
         loftq.begin_with_residuals(adapted, spec)
     return adapted
+
+
+def number_type(recipe: Recipe, device: str | torch.device) -> torch.dtype:
+    """What the base model is held in and calculates in on that device."""
+    return auto_dtype(device) if recipe.precision == "auto" else _DTYPES[recipe.precision]
 
 
 def check(recipe: Recipe, spec: BaseModelSpec) -> None:

@@ -122,7 +122,8 @@ class Recipe(Section):
     max_tokens: Positive | None = 2048  # prompt and caption; the model's own limit holds as well
     quantization: Quantization | None = "nf4"  # of the base model's linear layers but the head
     double_quantization: bool = True  # nf4 and fp4: the blocks' scales too, 4.13 bits a weight, not 4.5
-    precision: Literal["bf16", "fp32"] = "bf16"  # of the base model and its arithmetic; adapters are float32
+    # Of the base model and its arithmetic; adapters are float32. auto: bf16 where the hardware has it
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     activation_checkpointing: bool = True  # less memory, 30 to 44 % slower
     corpus: Corpus = Corpus()
     lora: Lora = Lora()

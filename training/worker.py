@@ -59,7 +59,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     sink = tracking.start(accelerator, job.recipe, job.folder.name)
     log = MetricsLog(path, resumed_at=loop.progress.step, sink=sink)
     workers = gather_object([{"host": socket.gethostname(), "pid": os.getpid()}])
-    log.write("start", loop.progress.step, workers=workers)
+    log.write("start", loop.progress.step, workers=workers, precision=accelerator.mixed_precision)
     outcome = loop.run(log)
     if outcome.status in ("failed", "interrupted"):
         log.write("stopped", outcome.progress.step, status=outcome.status, diagnosis=outcome.diagnosis)
@@ -96,7 +96,7 @@ def make_accelerator(
     """Accelerate on the process group that Ray Train made, with every worker in it."""
     accelerator = Accelerator(
         cpu=device == "cpu",  # without it, CPU workers would each train an adapter of their own
-        mixed_precision="bf16" if recipe.precision == "bf16" else "no",
+        mixed_precision="bf16" if model.number_type(recipe, device) == torch.bfloat16 else "no",
         log_with=list(recipe.tracking) or None,
         project_dir=folder,
     )

@@ -162,5 +162,19 @@ def test_4_bits_are_near_the_full_weights(llama: Path) -> None:
         assert (weight - original.weight).norm() < 0.15 * original.weight.norm()
 
 
-def test_the_number_type_follows_the_cpu() -> None:
-    assert auto_dtype("cpu") in (torch.bfloat16, torch.float32)
+@pytest.mark.parametrize(
+    ("feature", "dtype"),
+    [("avx2", torch.float32), ("amx_bf16", torch.bfloat16), ("avx512_bf16", torch.bfloat16)],
+)
+def test_the_number_type_follows_the_cpu(
+    feature: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {feature: True})
+    assert auto_dtype("cpu") == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_4_bit_layers_calculate_in_the_type_of_the_rest(llama: Path, dtype: torch.dtype) -> None:
+    model = load_model(resolve(str(llama)), dtype=dtype, quantization="nf4")
+    layers = [module for module in model.modules() if type(module).__name__ == "Linear4bit"]
+    assert {layer.compute_dtype for layer in layers} == {dtype}

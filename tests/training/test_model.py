@@ -20,7 +20,7 @@ from captioning.base_models import Quantization, load_model, quantization_of, re
 from captioning.engine import Engine
 from captioning.errors import AdapterError, ConfigError
 from tests.captioning.helpers import make_manifest
-from tests.training.helpers import examples, loop_for, recipe_for
+from tests.training.helpers import examples, fresh_accelerator, loop_for, recipe_for
 from training import model
 from training.checkpoints import CheckpointFolder
 from training.data import collate
@@ -207,6 +207,29 @@ def test_what_is_trained_is_what_is_exported(lora: dict[str, Any], tiny_llama: P
     batch = collate(examples(tiny_llama, 3))
     losses = [completion_loss(network.eval(), batch) for network in (built, loaded)]
     torch.testing.assert_close(*losses, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "feature", "expected"),
+    [
+        ("auto", "avx2", torch.float32),
+        ("auto", "amx_bf16", torch.bfloat16),
+        ("bf16", "avx2", torch.bfloat16),
+        ("fp32", "amx_bf16", torch.float32),
+    ],
+)
+def test_precision_is_the_recipes_or_what_the_hardware_is_fast_in(
+    precision: str,
+    feature: str,
+    expected: torch.dtype,
+    tiny_llama: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {feature: True})
+    recipe = recipe_for(tiny_llama, precision=precision)
+    built = model.build(recipe, resolve(recipe.model), "cpu")
+    assert {weight.dtype for name, weight in built.named_parameters() if "norm" in name} == {expected}
+    assert fresh_accelerator(recipe).mixed_precision == ("bf16" if expected == torch.bfloat16 else "no")
 
 
 @families

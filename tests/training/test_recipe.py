@@ -35,7 +35,7 @@ def test_presets_are_those_of_the_design(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_all_presets_share(name: str) -> None:
     recipe = load_recipe(name)
-    assert (recipe.quantization, recipe.precision, recipe.epochs) == ("nf4", "bf16", 3)
+    assert (recipe.quantization, recipe.precision, recipe.epochs) == ("nf4", "auto", 3)
     assert recipe.activation_checkpointing
     assert recipe.lora.dropout == 0.05
     assert recipe.optimizer.name == "paged_adamw_8bit"

@@ -1,4 +1,4 @@
-"""Training of the embedded CLIP on a CPU: float32 weights, bfloat16 arithmetic, checkpoints.
+"""Training of the embedded CLIP on a CPU: float32 weights, arithmetic in bfloat16 where it is fast.
 
 The run can be stopped at any time and goes on from its last checkpoint with `work` the same.
 """
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
+from captioning.base_models import auto_dtype
 from captioning.errors import ConfigError
 from captioning.matching import recall
 from training.base.arithmetic import flushed_denormals
@@ -119,7 +120,7 @@ class Trainer:
         choice = sampler.draw(self.step)
         inputs = shaken(as_input(examples.pixels[choice.indices]), self.step)
         right, unknown = relations([examples.pairs[index] for index in choice.indices], choice.references)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=auto_dtype("cpu") == torch.bfloat16):
             pictures = picture_features(self.model, inputs.to(memory_format=torch.channels_last))
             texts = text_features(self.model, tokens_of(self.tokenizer, choice.captions))
         logits = self.model.logit_scale.exp() * pictures @ texts.T

@@ -5,7 +5,9 @@
 Peers, in the same run and by turns with ours: `generate` one request after the other, static batches by
 peft's `adapter_names`, and transformers' own continuous batching, which knows the base model only. And
 ours with one adapter in place of all. A closed loop: so many clients, each asks again when it is answered.
-Beside the wall clock stands the processor time, which other work on the machine disturbs less.
+Beside the wall clock stands the processor time, which other work on the machine disturbs less. The
+arithmetic limit is what the base model's linear layers alone take for the same tokens, in batches as full
+as the clients allow: without attention, adapters, and choosing tokens.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ RANK = 8
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]
 SIZE = 0.02  # of random weights: the captions stay captions, and end as captions do
 STATIC_BATCH = 16
+PROMPT_ROWS = 256  # tokens of prompts that the limit takes at once
 
 OURS = "engine"
 ONE_ADAPTER = "engine, one adapter"
@@ -250,11 +253,15 @@ def load_systems(adapters: int, batch: int) -> tuple[Engine, dict[str, Serve]]:
     }
 
 
+def prompts_of(engine: Engine, requests: int) -> list[list[int]]:
+    return [engine.prepare(generate_scene(seed).svg).prompt_ids for seed in range(requests)]
+
+
 def compare(
     engine: Engine, systems: dict[str, Serve], clients: int, requests: int, turns: int
 ) -> dict[str, list[Round]]:
     """All systems by turns, after one turn that warms up: kernels are made for every shape that is new."""
-    prompts = [engine.prepare(generate_scene(seed).svg).prompt_ids for seed in range(requests)]
+    prompts = prompts_of(engine, requests)
     names = list(engine.adapters)
     mixes: dict[str, list[str | None]] = {ONE_ADAPTER: names[:1], BASE_ONLY: [None]}
     rounds: dict[str, list[Round]] = defaultdict(list)
@@ -266,6 +273,33 @@ def compare(
             if turn:
                 rounds[name].append(found)
     return rounds
+
+
+def arithmetic_limit_s(
+    model: PreTrainedModel, jobs: Sequence[Job], new_tokens: int, clients: int, batch: int
+) -> float:
+    """Seconds that the jobs' multiplications take, measured now: the best of several passes of each shape."""
+    head = model.get_output_embeddings()
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    prompt_tokens = sum(len(prompt) for prompt, _ in jobs)
+    rows = min(clients, batch)
+    reading = _pass_s([layer for layer in layers if layer is not head], PROMPT_ROWS)
+    return reading * prompt_tokens / PROMPT_ROWS + _pass_s(layers, rows) * new_tokens / rows
+
+
+def _pass_s(layers: Sequence[torch.nn.Linear], rows: int) -> float:
+    inputs = {
+        size: torch.ones(rows, size, dtype=layers[0].weight.dtype)
+        for size in {layer.in_features for layer in layers}
+    }
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(20):
+            started = time.perf_counter()
+            for layer in layers:
+                layer(inputs[layer.in_features])
+            best = min(best, time.perf_counter() - started)
+    return best
 
 
 def main() -> None:
@@ -281,12 +315,20 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
     engine, systems = load_systems(options.adapters, options.batch)
+    plain = load_model(BASE, dtype=auto_dtype("cpu"))
     print(f"embedded model in {auto_dtype('cpu')}, {options.adapters} adapters of rank {RANK}")
     for clients in options.clients:
         requests = max(4, clients) if options.quick else max(16, 4 * clients)
         rounds = compare(engine, systems, clients, requests, turns=1 if options.quick else 3)
         print(f"{clients} clients, {requests} requests, {options.threads} torch thread(s)")
         print("\n".join(rows(rounds)), flush=True)
+        own = statistics.median(one.requests / one.wall_s for one in rounds[OURS])
+        tokens = rounds[OURS][0].new_tokens
+        jobs = [(prompt, None) for prompt in prompts_of(engine, requests)]
+        limit = requests / arithmetic_limit_s(plain, jobs, tokens, clients, options.batch)
+        print(
+            f"  {'arithmetic limit':<30}{limit:7.2f} req/s; ours reaches {own / limit:.2f} of it", flush=True
+        )
     engine.close()
 
 

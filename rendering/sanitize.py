@@ -47,12 +47,20 @@ _TEXT = frozenset(["text", "tspan", "textPath"])
 _ELEMENTS = _SHAPES | _CONTAINERS | _FILTERS | _TEXT | {"use", "image", "stop", "title", "desc"}
 _SILENT = frozenset(["metadata", "style", "view", "cursor"])  # nothing that anybody would miss in a picture
 
+_NUMERIC = frozenset(["stroke-miterlimit", "stroke-width"])
 _LENGTHS = frozenset(
     (
         "x y x1 y1 x2 y2 cx cy r rx ry fx fy fr width height refX refY markerWidth markerHeight offset "
         "textLength startOffset dx dy rotate"
     ).split()
 )
+_MAYBE_RELATIVE = (
+    _LENGTHS | _NUMERIC | {"stroke-dasharray", "stroke-dashoffset", "letter-spacing", "word-spacing"}
+)
+_FONT_UNIT = re.compile(r"(rem|em|ex)$", re.IGNORECASE)
+_FONT_SIZE = 16.0  # where a drawing says nothing
+_FONT_SIZES = {"xx-small": 9.6, "x-small": 12.0, "small": 14.4, "medium": 16.0, "large": 19.2}
+_FONT_SIZES |= {"x-large": 24.0, "xx-large": 32.0}
 _PLAIN = frozenset(
     (
         "id viewBox preserveAspectRatio gradientUnits spreadMethod clipPathUnits maskUnits maskContentUnits "
@@ -65,7 +73,6 @@ _PLAIN = frozenset(
     ).split()
 )
 _TRANSFORMS = frozenset(("transform", "gradientTransform", "patternTransform"))
-_NUMERIC = frozenset(["stroke-miterlimit", "stroke-width"])
 _COLOURS = frozenset("fill stroke color stop-color flood-color lighting-color".split())
 _REFERENCES = frozenset("fill stroke clip-path mask filter marker-start marker-mid marker-end".split())
 _LOCAL_URL = re.compile(r"url\(\s*['\"]?#([^'\"()\s]{1,200})['\"]?\s*\)(.{0,100})", re.DOTALL)
@@ -88,6 +95,7 @@ class Sanitizer:
         self.limits = limits
         self.box = box
         self.removed: Counter[str] = Counter()
+        self._font_size = self._root_font_size = _FONT_SIZE  # of the element that is cleaned
         self._segments = 0
         self._text_chars = 0
         self._images = 0
@@ -107,6 +115,10 @@ class Sanitizer:
         return sum(1 for _ in self.root.iter())
 
     def _element(self, element: Element) -> None:
+        outer_font_size = self._font_size
+        self._resolve_font_size(element)
+        if element is self.root:
+            self._root_font_size = self._font_size
         self._attributes(element)
         if element.tag in _TEXT:
             self._count_text(element)
@@ -121,6 +133,30 @@ class Sanitizer:
                     child.tail = None
             else:
                 _remove(element, child)
+        self._font_size = outer_font_size
+
+    def _resolve_font_size(self, element: Element) -> None:
+        """Writes a relative one in user units: those of its children are relative to it."""
+        text = element.get("font-size", "").strip().lower()
+        size = _FONT_SIZES.get(text) or length(self._absolute(text), percent_of=self._font_size)
+        if size is None or size < 0:
+            return
+        self._font_size = size
+        if text.endswith(("em", "ex", "%")):
+            element.set("font-size", short(size, 6))
+
+    def _absolute(self, value: str) -> str:
+        """Lengths relative to the font's size in user units; all others as they are."""
+        if "e" not in value.lower() or len(value) > _MAX_VALUE_CHARS:
+            return value
+        units = {"em": self._font_size, "ex": self._font_size / 2, "rem": self._root_font_size}
+        parts = value.replace(",", " ").split()
+        for i, part in enumerate(parts):
+            unit = _FONT_UNIT.search(part)
+            number = length(part[: unit.start()]) if unit else None
+            if unit and number is not None:
+                parts[i] = short(number * units[unit[1].lower()], 6)
+        return " ".join(parts)
 
     def _keeps(self, element: Element) -> bool:
         if element.tag == "a":
@@ -167,6 +203,7 @@ class Sanitizer:
     def _attribute(self, element: Element, name: str, value: str) -> str | None:
         """The safe form of one attribute's value, or None to drop it."""
         value = plain_color(value) if name in _COLOURS else value
+        value = self._absolute(value) if name in _MAYBE_RELATIVE else value
         match name:
             case "d":
                 return self._path(value) if element.tag == "path" else None
@@ -330,7 +367,8 @@ class _Expansion:
         self._open.add(element)
         total = 1 + sum(self.cost(child, depth + 1) for child in element)
         for name, target_id in _references(element):
-            total += self._reference(element, name, target_id, depth)
+            if name in element.attrib:  # a cycle through an ancestor comes by here and may have cut it
+                total += self._reference(element, name, target_id, depth)
         self._open.discard(element)
         self._known[element] = total
         return total

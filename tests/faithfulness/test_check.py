@@ -92,7 +92,8 @@ def test_text_is_placed_by_percentages_and_decides_nothing_where_it_cannot_be_pl
     caption = "A red thing left of a black circle"
     assert _verdicts(caption, red_text.format("5%"))["left of"] == "true"
     assert _verdicts(caption, red_text.format("90%"))["left of"] == "false"
-    assert _verdicts(caption, red_text.format("4em"))["red"] == "undecidable"
+    assert _verdicts(caption, red_text.format("5em"))["left of"] == "false"
+    assert _verdicts(caption, red_text.format("4vw"))["red"] == "undecidable"
 
 
 def test_saying_every_colour_and_shape_does_not_win() -> None:

@@ -309,6 +309,30 @@ def test_harmless_things_stay(body: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ('<text dy=".5em">a</text>', 'dy="8"'),
+        ('<g font-size="20"><text x="1em,2em" dy="1ex">a</text></g>', 'x="20 40" dy="10"'),
+        ('<g font-size="20"><g font-size="150%"><text x="1em">a</text></g></g>', '<text x="30"'),
+        ('<g font-size="2em"><text font-size=".5em" dx="1em">a</text></g>', 'font-size="16" dx="16"'),
+        ('<g font-size="20"><text x="1rem">a</text></g>', '<text x="16"'),
+        ('<g font-size="20"><circle r="1"/></g><text x="1em">a</text>', '<text x="16"'),
+        ('<g style="font: large serif; font-size: x-large"><text x="1em">a</text></g>', '<text x="24"'),
+        ('<path d="M0 0H9" stroke="red" stroke-dasharray="1em .5EM"/>', 'stroke-dasharray="16 8"'),
+        ('<path d="M0 0H9" stroke="red" stroke-width="1e-1em"/>', 'stroke-width="1.6"'),
+    ],
+)
+def test_lengths_relative_to_the_font_are_resolved(body: str, kept: str) -> None:
+    assert kept in load(svg(body)).svg
+
+
+def test_font_sizes_that_multiply_end_at_the_largest_number() -> None:
+    drawing = load(svg('<g font-size="1000em">' * 90 + '<text x="1em">a</text>' + "</g>" * 90))
+    assert "inf" not in drawing.svg
+    assert "e+" not in drawing.svg
+
+
+@pytest.mark.parametrize(
     ("body", "gone"),
     [
         ("<use/><use href='#none'/>", "<use"),
@@ -332,6 +356,13 @@ def test_a_ring_of_gradients_is_cut_where_the_shape_comes_to_its_end() -> None:
     )
     assert '<linearGradient id="c" href="#a"' in drawing.svg
     assert '<linearGradient id="b">' in drawing.svg
+
+
+def test_a_shape_that_refers_to_what_holds_it_loses_all_that_leads_nowhere() -> None:
+    drawing = load(svg(f'<g id="a"><use href="#a" clip-path="url(#none)"/>{CIRCLE}</g>'))
+    assert drawing.removed == ("reference cycle (1)",)
+    shape = '<rect href="#a" clip-path="url(#none)" width="9" height="9"/>'
+    assert "clip-path" not in load(svg(f'<g id="a">{shape}{CIRCLE}</g>')).svg
 
 
 def test_text_in_a_million_pieces_is_read_in_time() -> None:

@@ -1,8 +1,8 @@
 """What a drawing shows, read from its canonical text: visible shapes with colours and places, and its words.
 
 Shapes are painted in order on a small grid, so that what others hide does not count. Not read: pictures,
-patterns, filters, markers, clips, masks, text placed in vw or vh; a drawing with one is not legible, and nothing is
-false of it.
+patterns, filters, markers, clips, masks, text placed in vw or vh; a drawing with one is not legible, and
+nothing is false of it.
 """
 
 from __future__ import annotations

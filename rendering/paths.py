@@ -44,9 +44,9 @@ _ELLIPSE = re.compile("MA{2,4}Z?")
 _MAX_RADIUS_PER_CHORD = 3  # of a large arc: its centre then moves by no more than 1.5 grid units
 _SNAP = 1  # grid units: a control point so near to where a smooth curve has it counts as being there
 
-_ARC_DIGITS = (
-    3  # more decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle
-)
+# More decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle.
+_ARC_DIGITS = 3
+_ANGLE_DIGITS = 2  # of an ellipse's axis: a quarter of a degree moves a long arc by whole grid units
 
 
 def parse_path(text: str, max_segments: int) -> list[Segment]:
@@ -293,7 +293,7 @@ def _arc_shape(
     stretch = math.dist(*rounded) / (math.dist(*exact) or 1.0) if is_wide else 1.0
     radii = [max(math.floor(r * stretch * 10 + 1e-6) / 10, 0.1) for r in (rx, ry)]
     if abs(radii[0] - radii[1]) > 10**-decimals + 1e-6:
-        return [*radii, angle % 180]
+        return [*radii, round(angle, _ANGLE_DIGITS) % 180]
     if exact == rounded and rx == ry == round(rx, decimals + _ARC_DIGITS):
         return [rx, rx, 0.0]  # already canonical
     bulge = _bulge(exact[0], (*values[:5], *exact[1]))
@@ -323,6 +323,8 @@ def _line(here: Point, end: Point) -> tuple[str, list[float]]:
 def _number(value: float, letter: str, index: int, decimals: int) -> str:
     if letter == "A" and index < 2:
         return short(value, decimals + _ARC_DIGITS)
+    if letter == "A" and index == 2:
+        return short(value, _ANGLE_DIGITS)
     return short(value, 0 if letter == "A" and index < 5 else decimals)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,12 @@ def write_table(path: Path, texts: Sequence[str], *, timeout_s: float) -> None:
     Raises:
         Unavailable: see `run_java`; the whole table cannot be read, or `path` not be written.
     """
-    normalized = run_java("METEOR", _NORMALIZER, texts, folder=_JAR.parent, timeout_s=timeout_s)
-    phrases = {phrase for text in normalized for phrase in _phrases(text.lower().split())}
     try:
-        with gzip.open(path, "wb", compresslevel=1) as file:
-            file.writelines(_matching(phrases))
+        with ThreadPoolExecutor(1) as threads, gzip.open(path, "wb", compresslevel=1) as file:
+            blocks = threads.submit(list, _blocks())  # inflated while the normalizer runs
+            normalized = run_java("METEOR", _NORMALIZER, texts, folder=_JAR.parent, timeout_s=timeout_s)
+            phrases = {phrase for text in normalized for phrase in _phrases(text.lower().split())}
+            file.writelines(_matching(phrases, blocks.result()))
     except (OSError, EOFError, zlib.error) as error:
         raise Unavailable(f"METEOR's paraphrases cannot be read from {_TABLE} or written: {error}") from error
 
@@ -49,13 +51,13 @@ def _phrases(words: Sequence[str]) -> Iterator[bytes]:
             yield b"%b\n" % " ".join(words[start:end]).encode("utf-8", "replace")
 
 
-def _matching(phrases: set[bytes]) -> Iterator[bytes]:
+def _matching(phrases: set[bytes], blocks: Iterable[pa.BinaryArray]) -> Iterator[bytes]:
     """The lines of each pair of which both phrases are in `phrases`; lines and phrases end in a line break.
 
     Arrow looks the phrases up without the interpreter's lock, beside which other metrics are computed.
     """
     wanted = pa.array(phrases, pa.binary())
-    for lines in _blocks():
+    for lines in blocks:
         is_first = pc.is_in(lines[1::3], value_set=wanted).to_numpy(zero_copy_only=False)
         for first in (np.flatnonzero(is_first) * 3 + 1).tolist():
             if lines[first + 1].as_py() in phrases:

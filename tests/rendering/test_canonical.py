@@ -186,6 +186,17 @@ def test_the_canonical_text_draws_the_same_picture(
     assert likeness.block_ssim > 0.95
 
 
+def test_a_turned_half_ellipse_stays_where_it_is(rasterizers: dict[str, Rasterizer]) -> None:
+    """Its ends say little about its centre, so all hangs on the angle."""
+    lid = '<path d="M21 10.5A9 2.5 25.32 0 0 4.59 3.47 9 2.5 25.32 0 0 21 10.5" fill="none" stroke="red"/>'
+    drawing = load(svg(lid, 'viewBox="0 0 24 24"'))
+    canonical = load(canonicalize(drawing).encode())
+    assert "25.32" in canonical.svg
+    for rasterizer in rasterizers.values():
+        one, other = (pixels_of(rasterizer.render(each, size_px=256)) for each in (drawing, canonical))
+        assert similarity(one, other).mean_absolute_difference < 0.004
+
+
 def test_it_is_shorter() -> None:
     before = sum(len(data) for data in DRAWINGS.values())
     after = sum(len(canonicalize(load(data))) for data in DRAWINGS.values())

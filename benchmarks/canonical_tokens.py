@@ -4,8 +4,9 @@
 
 Counts with the embedded model's tokenizer and with that of Llama 3 (its vocabulary as the npm package
 `llama3-tokenizer-js` has it, MIT). A render has changed where a pixel of 256 x 256 differs by more
-than 48 of 255 after a 3 x 3 blur, which takes antialiasing out. The peer is svgo by npx, where
-Node.js and the network are.
+than 48 of 255 after a 3 x 3 blur, which takes antialiasing out, by CairoSVG and by resvg: what one of
+them alone draws otherwise is its own mistake, such as CairoSVG's caps on arcs. The peer is svgo by npx,
+where Node.js and the network are.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from PIL import Image, ImageFilter
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 import captioning
-from rendering import canonicalize, load
+from rendering import Drawing, canonicalize, load
+from rendering.backends import open_backend
 from training.corpora.icon_packages import PACKAGES, Package
 from training.corpora.icons import fetch, read_icons
 
@@ -79,6 +81,7 @@ class Checked:
     raw: str
     canonical: str
     is_changed: bool
+    is_changed_in_cairosvg: bool
     is_idempotent: bool
 
 
@@ -86,21 +89,37 @@ def check(data: bytes) -> Checked | None:
     """None for a file that the border refuses or CairoSVG cannot draw."""
     try:
         drawing = load(data)
-        before = pixels(drawing.svg)
+        before = by_cairosvg(drawing.svg)
     except Exception:  # noqa: BLE001 - renderers raise anything
         return None
     text = canonicalize(drawing)
-    after = pixels(text.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    height = min(len(before), len(after))  # the last row may be rounded away
-    changed = np.abs(before[:height] - after[:height]).max() > MOST_DIFFERENCE
+    canonical = load(text.encode())
+    in_cairosvg = differ(before, by_cairosvg(canonical.svg))
     return Checked(
-        data.decode("utf-8", "replace"), text, bool(changed), canonicalize(load(text.encode())) == text
+        data.decode("utf-8", "replace"),
+        text,
+        in_cairosvg and differ(by_resvg(drawing), by_resvg(canonical)),
+        in_cairosvg,
+        canonicalize(canonical) == text,
     )
 
 
-def pixels(svg: str) -> np.ndarray:
-    png = cairosvg.svg2png(svg.encode(), output_width=SIDE_PX)
-    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+def differ(before: np.ndarray, after: np.ndarray) -> bool:
+    height = min(len(before), len(after))  # the last row may be rounded away
+    return bool(np.abs(before[:height] - after[:height]).max() > MOST_DIFFERENCE)
+
+
+def by_cairosvg(svg: str) -> np.ndarray:
+    return blurred(Image.open(io.BytesIO(cairosvg.svg2png(svg.encode(), output_width=SIDE_PX))))
+
+
+def by_resvg(drawing: Drawing) -> np.ndarray:
+    height = max(1, round(SIDE_PX * drawing.height / drawing.width))
+    return blurred(open_backend("resvg").draw(drawing.svg, SIDE_PX, height))
+
+
+def blurred(picture: Image.Image) -> np.ndarray:
+    picture = picture.convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")
     flat = Image.alpha_composite(ground, picture).convert("RGB")
     return np.asarray(flat.filter(ImageFilter.BoxBlur(1))).astype(int)
@@ -140,9 +159,11 @@ def report(name: str, checked: Sequence[Checked], counts: dict[str, Count]) -> N
             share += f" (svgo {sum(map(count, theirs)) / total:.3f})"
         shares.append(share)
     changed = sum(each.is_changed for each in checked)
+    by_one = sum(each.is_changed_in_cairosvg for each in checked)
     unstable = sum(not each.is_idempotent for each in checked)
     print(f"{name}: {len(checked)} files, tokens of the original: {', '.join(shares)}; ", end="")
-    print(f"changed {changed} ({changed / len(checked):.3%}), not idempotent {unstable}", flush=True)
+    share = f"{changed} ({changed / len(checked):.3%})"
+    print(f"changed {share}, by CairoSVG alone {by_one}, not idempotent {unstable}", flush=True)
 
 
 def main() -> None:

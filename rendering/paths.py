@@ -169,6 +169,8 @@ def format_path(segments: Sequence[Segment], decimals: int = 0, *, filled: bool 
     smoothly from the one before it S or T. What only closes a subpath is left out where it says
     nothing: a line back to the start before Z, and both in a path that is `filled` and not stroked.
     """
+    if not filled:
+        segments = [segment for subpath in _subpaths(segments) for segment in _visible(subpath, decimals)]
     rounded = _without_closing(_round(segments, decimals), filled)
     out: list[str] = []
     last_letter = ""
@@ -263,6 +265,61 @@ def _subpaths(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
     starts = [index for index, segment in enumerate(segments) if segment[0] == "M"]
     for start, stop in pairwise([*starts, len(segments)]):
         yield list(segments[start:stop])
+
+
+def _visible(subpath: list[Segment], decimals: int) -> list[Segment]:
+    """The subpath; a dot of the grid's unit if it is smaller than that, and still open if it is narrower.
+
+    Its caps and joins are what a stroke shows of it: cairo gives square caps to no line of length zero, and
+    no joins to a line that goes back to where it came from.
+    """
+    points, unit = [*_points(subpath)], 10**-decimals
+    extent = max(max(values) - min(values) for values in zip(*points, strict=True))
+    if not 0 < extent < 0.999 * unit:
+        return _opened(subpath, decimals)
+    x, y = _rounded(points[0], decimals)
+    if subpath[-1][0] != "Z":
+        return [("M", (x, y)), ("L", (x + unit, y))]
+    corners = ((x + unit, y), (x + unit, y + unit), (x, y + unit))
+    return [("M", (x, y)), *(("L", corner) for corner in corners), ("Z", ())]
+
+
+def _opened(subpath: list[Segment], decimals: int) -> list[Segment]:
+    """A closed one of lines; if the grid made it one line, with the sides that it dropped a unit long."""
+    if subpath[-1][0] != "Z" or any(command not in "ML" for command, _ in subpath[:-1]):
+        return subpath
+    corners = [(x, y) for _, (x, y) in subpath[:-1]]
+    if len({_rounded(corner, decimals) for corner in corners}) != 2 or len({*corners}) == 2:
+        return subpath
+    opened = [_rounded(corners[0], decimals)]
+    for before, corner in pairwise(corners):
+        opened.append(_apart(_rounded(corner, decimals), opened[-1], before, corner, decimals))
+    opened[-1] = _apart(opened[-1], opened[0], corners[0], corners[-1], decimals)
+    return [("M", opened[0]), *(("L", corner) for corner in opened[1:]), subpath[-1]]
+
+
+def _apart(rounded: Point, other: Point, before: Point, corner: Point, decimals: int) -> Point:
+    """The rounded corner; a unit away from the other one where only the grid has made them the same."""
+    dx, dy = corner[0] - before[0], corner[1] - before[1]
+    if rounded != other or not (dx or dy):
+        return rounded
+    least, unit = max(abs(dx), abs(dy)) / 2, 10**-decimals
+    steps = (math.copysign(unit, d) if abs(d) > least else 0.0 for d in (dx, dy))
+    return (rounded[0] + next(steps), rounded[1] + next(steps))
+
+
+def _points(segments: Sequence[Segment]) -> Iterator[Point]:
+    """Ends and control points; of an arc the corners of what is around it, as far as its radii reach."""
+    here: Point = (0.0, 0.0)
+    for command, values in segments:
+        if command == "A":
+            for sign in (-1, 1):
+                yield (here[0] + sign * values[0], here[1] + sign * values[1])
+        elif command != "Z":
+            yield from zip(values[:-2:2], values[1:-2:2], strict=True)
+        if command != "Z":
+            here = (values[-2], values[-1])
+            yield here
 
 
 def _is_dot(segments: Sequence[Segment], index: int) -> bool:

@@ -197,6 +197,26 @@ def test_a_turned_half_ellipse_stays_where_it_is(rasterizers: dict[str, Rasteriz
         assert similarity(one, other).mean_absolute_difference < 0.004
 
 
+@pytest.mark.parametrize(
+    ("d", "canonical"),
+    [
+        ("M7.004 7v.004H7", "M292 292H293"),
+        ("M3 3h9M7 7h.01", "M125 125H500M292 292H293"),
+        ("M8 14h.004v.004H8zm8 0h.004v.004H16z", "M333 583H334V584H333ZM667 583H668V584H667Z"),
+        ("M22 15v1l.001.001z", "M917 625V667L918 668Z"),
+        ("M9.654 3.001h-1V3z", "M402 125H361V124Z"),
+        ("M7.807 10h.002l8.202 8.25z", "M325 417H326L667 760Z"),
+        ("M5 5h0", "M208 208H208"),
+        ("M3 3h9z", "M125 125H500Z"),
+    ],
+)
+def test_what_a_stroke_shows_of_the_smallest_lines_stays(d: str, canonical: str) -> None:
+    drawing = load(svg(f'<path d="{d}" stroke="red" stroke-linecap="square"/>', 'viewBox="0 0 24 24"'))
+    text = canonicalize(drawing)
+    assert f'd="{canonical}"' in text
+    assert canonicalize(load(text.encode())) == text
+
+
 def test_it_is_shorter() -> None:
     before = sum(len(data) for data in DRAWINGS.values())
     after = sum(len(canonicalize(load(data))) for data in DRAWINGS.values())

@@ -109,7 +109,9 @@ def _path(element: Element, shape: Element, m: Matrix, properties: Mapping[str, 
         )
         shape.attrib.update({name: short_length(value) for name, value in radii.items()})
     else:
-        shape.set("d", format_path(segments, filled=properties.get("stroke", "none") == "none"))
+        filled = properties.get("stroke", "none") == "none"
+        mitred = not filled and properties.get("stroke-linejoin", "miter") == "miter"
+        shape.set("d", format_path(segments, filled=filled, mitred=mitred))
 
 
 def _polygon(element: Element, shape: Element, m: Matrix, _box: Box) -> None:

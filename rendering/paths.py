@@ -46,6 +46,8 @@ _SNAP = 1  # grid units: a control point so near to where a smooth curve has it 
 
 # More decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle.
 _ARC_DIGITS = 3
+_LONG_SIDE = 4  # grid units: shorter ones are as likely part of a curve
+_NOISE = 1e-6
 _ANGLE_DIGITS = 2  # of an ellipse's axis: a quarter of a degree moves a long arc by whole grid units
 
 
@@ -162,15 +164,20 @@ def _transform_arc(values: Sequence[float], m: Matrix) -> tuple[float, ...]:
     return (major, minor, axis, large, sweep, *apply(m, x, y))
 
 
-def format_path(segments: Sequence[Segment], decimals: int = 0, *, filled: bool = False) -> str:
+def format_path(
+    segments: Sequence[Segment], decimals: int = 0, *, filled: bool = False, mitred: bool = False
+) -> str:
     """Absolute segments as short text, rounded.
 
     Curves that are straight become lines, lines along an axis H and V, and a curve that goes on
     smoothly from the one before it S or T. What only closes a subpath is left out where it says
-    nothing: a line back to the start before Z, and both in a path that is `filled` and not stroked.
+    nothing: a line back to the start before Z, and both in a path that is `filled` and not stroked. In one
+    whose stroke has pointed corners (`mitred`), short sides that decide about a corner stay.
     """
     if not filled:
         segments = [segment for subpath in _subpaths(segments) for segment in _visible(subpath, decimals)]
+    if mitred:
+        segments = [segment for part in _subpaths(segments) for segment in _with_short_sides(part, decimals)]
     rounded = _without_closing(_round(segments, decimals), filled)
     out: list[str] = []
     last_letter = ""
@@ -268,15 +275,14 @@ def _subpaths(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
 
 
 def _visible(subpath: list[Segment], decimals: int) -> list[Segment]:
-    """The subpath; a dot of the grid's unit if it is smaller than that, and still open if it is narrower.
+    """The subpath; a dot of the grid's unit if it is smaller than that.
 
-    Its caps and joins are what a stroke shows of it: cairo gives square caps to no line of length zero, and
-    no joins to a line that goes back to where it came from.
+    Its caps and joins are what a stroke shows of it: cairo gives square caps to no line of length zero.
     """
     points, unit = [*_points(subpath)], 10**-decimals
     extent = max(max(values) - min(values) for values in zip(*points, strict=True))
     if not 0 < extent < 0.999 * unit:
-        return _opened(subpath, decimals)
+        return subpath
     x, y = _rounded(points[0], decimals)
     if subpath[-1][0] != "Z":
         return [("M", (x, y)), ("L", (x + unit, y))]
@@ -284,28 +290,33 @@ def _visible(subpath: list[Segment], decimals: int) -> list[Segment]:
     return [("M", (x, y)), *(("L", corner) for corner in corners), ("Z", ())]
 
 
-def _opened(subpath: list[Segment], decimals: int) -> list[Segment]:
-    """A closed one of lines; if the grid made it one line, with the sides that it dropped a unit long."""
-    if subpath[-1][0] != "Z" or any(command not in "ML" for command, _ in subpath[:-1]):
-        return subpath
-    corners = [(x, y) for _, (x, y) in subpath[:-1]]
-    if len({_rounded(corner, decimals) for corner in corners}) != 2 or len({*corners}) == 2:
-        return subpath
-    opened = [_rounded(corners[0], decimals)]
-    for before, corner in pairwise(corners):
-        opened.append(_apart(_rounded(corner, decimals), opened[-1], before, corner, decimals))
-    opened[-1] = _apart(opened[-1], opened[0], corners[0], corners[-1], decimals)
-    return [("M", opened[0]), *(("L", corner) for corner in opened[1:]), subpath[-1]]
+def _with_short_sides(subpath: list[Segment], decimals: int) -> list[Segment]:
+    """The subpath; lines between longer ones that the grid would drop are a unit long.
+
+    A pointed corner that a short side cuts off would be pointed without it.
+    """
+    is_closed = subpath[-1][0] == "Z"
+    result = list(subpath)
+    exact = [(values[-2], values[-1]) for command, values in subpath if command != "Z"]
+    ends, n = [_rounded(point, decimals) for point in exact], len(exact)
+    for index in range(n) if is_closed else range(2, n - 1):  # the sides that have a join at both ends
+        before, last, after = (index - 1) % n, (index - 2) % n, (index + 1) % n
+        is_dropped = ends[index] == ends[before] and math.dist(exact[index], exact[before]) > _NOISE
+        if result[index][0] not in "ML" or not is_dropped:
+            continue
+        sides = math.dist(ends[last], ends[before]), math.dist(ends[index], ends[after])
+        if min(sides) >= _LONG_SIDE * 10**-decimals:
+            ends[index] = _apart(ends[index], exact[before], exact[index], decimals)
+            result[index] = (result[index][0], ends[index])
+    return result
 
 
-def _apart(rounded: Point, other: Point, before: Point, corner: Point, decimals: int) -> Point:
-    """The rounded corner; a unit away from the other one where only the grid has made them the same."""
-    dx, dy = corner[0] - before[0], corner[1] - before[1]
-    if rounded != other or not (dx or dy):
-        return rounded
+def _apart(corner: Point, start: Point, end: Point, decimals: int) -> Point:
+    """The corner a unit further from `start` to `end`, along one axis or both."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
     least, unit = max(abs(dx), abs(dy)) / 2, 10**-decimals
-    steps = (math.copysign(unit, d) if abs(d) > least else 0.0 for d in (dx, dy))
-    return (rounded[0] + next(steps), rounded[1] + next(steps))
+    x, y = (math.copysign(unit, d) if abs(d) > least else 0.0 for d in (dx, dy))
+    return (corner[0] + x, corner[1] + y)
 
 
 def _points(segments: Sequence[Segment]) -> Iterator[Point]:

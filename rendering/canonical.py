@@ -25,7 +25,7 @@ from rendering.fold import GEOMETRY, fold, format_matrix, gradient, is_drawn
 from rendering.geometry import IDENTITY, Matrix, length, multiply, numbers, parse_transform, short
 from rendering.paths import absolute, format_path, parse_path
 
-CANONICALIZER_VERSION = "3"
+CANONICALIZER_VERSION = "4"
 GRID = 1000  # units along the longer side
 
 _LEAVES = frozenset("path rect circle ellipse line polyline polygon text image".split())

@@ -23,7 +23,16 @@ from rendering.geometry import (
     parse_transform,
     short,
 )
-from rendering.paths import absolute, format_path, full_ellipse, parse_path, short_length, transform
+from rendering.paths import (
+    Segment,
+    absolute,
+    format_path,
+    full_ellipse,
+    parse_path,
+    short_length,
+    transform,
+)
+from rendering.strokes import Pen, reach
 
 # Every attribute that holds geometry, in the order in which it is written.
 GEOMETRY = (
@@ -42,6 +51,7 @@ _FONT_SIZES = {
 _DEFAULT_FONT_SIZE = 16.0
 _MIN_SCALE = 1e-9
 _ONE = 1e-3
+_MOST_OUTSIDE = 2  # grid units
 Box = tuple[float, float]  # width and height that percentages refer to
 
 
@@ -99,19 +109,29 @@ def _takes(element: Element, matrix: Matrix, properties: Mapping[str, str], fixe
 def _path(element: Element, shape: Element, m: Matrix, properties: Mapping[str, str]) -> None:
     text = element.get("d", "")
     segments = transform(absolute(parse_path(text, len(text))), m)
+    pen = Pen.of(properties, mean_scale(m))
     ellipse = full_ellipse(segments)
-    if ellipse is not None and "stroke-dasharray" not in properties:
-        cx, cy, rx, ry = ellipse
-        shape.tag = "circle" if short_length(rx) == short_length(ry) else "ellipse"
-        radii = {"r": rx} if shape.tag == "circle" else {"rx": rx, "ry": ry}
-        shape.attrib.update(
-            {name: short(value) for name, value in (("cx", cx), ("cy", cy)) if short(value) != "0"}
-        )
-        shape.attrib.update({name: short_length(value) for name, value in radii.items()})
-    else:
-        filled = properties.get("stroke", "none") == "none"
-        mitred = not filled and properties.get("stroke-linejoin", "miter") == "miter"
-        shape.set("d", format_path(segments, filled=filled, mitred=mitred))
+    if ellipse is None or "stroke-dasharray" in properties or _stands_out(segments, ellipse, pen):
+        shape.set("d", format_path(segments, filled=pen is None, pen=pen))
+        return
+    cx, cy, rx, ry = ellipse
+    shape.tag = "circle" if short_length(rx) == short_length(ry) else "ellipse"
+    radii = {"r": rx} if shape.tag == "circle" else {"rx": rx, "ry": ry}
+    shape.attrib.update(
+        {name: short(value) for name, value in (("cx", cx), ("cy", cy)) if short(value) != "0"}
+    )
+    shape.attrib.update({name: short_length(value) for name, value in radii.items()})
+
+
+def _stands_out(
+    segments: Sequence[Segment], ellipse: tuple[float, float, float, float], pen: Pen | None
+) -> bool:
+    """Whether a stroke shows where the ellipse begins and ends, as its ends do not meet to the last digit."""
+    if pen is None:
+        return False
+    cx, cy, rx, ry = ellipse
+    most = max(rx, ry) + pen.half_width + _MOST_OUTSIDE
+    return any(abs(point - complex(cx, cy)) > most for point in reach(segments, pen))
 
 
 def _polygon(element: Element, shape: Element, m: Matrix, _box: Box) -> None:

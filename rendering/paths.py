@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 
+from rendering.arcs import ANGLE_DIGITS, RADIUS_DIGITS, arc_centre, round_arc, transform_arc
 from rendering.geometry import (
     MAX_COORDINATE,
     NUMBER,
@@ -17,14 +18,14 @@ from rendering.geometry import (
     Matrix,
     Point,
     apply,
-    is_similarity,
     join,
-    mean_scale,
     short,
     skip_separators,
 )
+from rendering.strokes import Pen, reach
 
 Segment = tuple[str, tuple[float, ...]]
+Cell = tuple[int, int]
 
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 
@@ -41,14 +42,10 @@ _ARGUMENT_LISTS = {command: _argument_list(command, count) for command, count in
 _SMOOTH = {"S": "C", "T": "Q"}
 _SHORTHAND = {"C": "S", "Q": "T"}
 _ELLIPSE = re.compile("MA{2,4}Z?")
-_MAX_RADIUS_PER_CHORD = 3  # of a large arc: its centre then moves by no more than 1.5 grid units
 _SNAP = 1  # grid units: a control point so near to where a smooth curve has it counts as being there
-
-# More decimals than a coordinate has: a radius may need them where an arc is nearly a semicircle.
-_ARC_DIGITS = 3
-_LONG_SIDE = 4  # grid units: shorter ones are as likely part of a curve
+_TOLERANCE = 1  # grid units that rounding may move a stroke's corners
+_MOST_EXTRA_DECIMALS = 3
 _NOISE = 1e-6
-_ANGLE_DIGITS = 2  # of an ellipse's axis: a quarter of a degree moves a long arc by whole grid units
 
 
 def parse_path(text: str, max_segments: int) -> list[Segment]:
@@ -136,7 +133,7 @@ def _arc_segments(values: Sequence[float], end: Point) -> list[Segment]:
 def transform(segments: Sequence[Segment], m: Matrix) -> list[Segment]:
     """Absolute segments under an affine map; arcs stay arcs (their ellipse is mapped exactly)."""
     return [
-        (command, _transform_arc(values, m) if command == "A" else _transform_points(values, m))
+        (command, transform_arc(values, m) if command == "A" else _transform_points(values, m))
         for command, values in segments
     ]
 
@@ -145,58 +142,63 @@ def _transform_points(values: Sequence[float], m: Matrix) -> tuple[float, ...]:
     return tuple(v for i in range(0, len(values), 2) for v in apply(m, values[i], values[i + 1]))
 
 
-def _transform_arc(values: Sequence[float], m: Matrix) -> tuple[float, ...]:
-    rx, ry, angle, large, sweep, x, y = values
-    determinant = m[0] * m[3] - m[1] * m[2]
-    sweep = sweep if determinant >= 0 else 1 - sweep
-    if is_similarity(m) and abs(rx - ry) < 1e-6 * rx:
-        scale = mean_scale(m)
-        return (rx * scale, ry * scale, 0.0, large, sweep, *apply(m, x, y))
-    # The image of the unit circle under N = M R(angle) diag(rx, ry): semi-axes are N's singular values.
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    a, b = (m[0] * cosine + m[2] * sine) * rx, (m[1] * cosine + m[3] * sine) * rx
-    c, d = (m[2] * cosine - m[0] * sine) * ry, (m[3] * cosine - m[1] * sine) * ry
-    total, difference = a * a + b * b + c * c + d * d, a * a - b * b + c * c - d * d
-    cross = 2 * (a * b + c * d)
-    spread = math.hypot(difference, cross)
-    major, minor = math.sqrt((total + spread) / 2), math.sqrt(max(total - spread, 0.0) / 2)
-    axis = math.degrees(0.5 * math.atan2(cross, difference)) if spread > 1e-9 * total else 0.0
-    return (major, minor, axis, large, sweep, *apply(m, x, y))
-
-
 def format_path(
-    segments: Sequence[Segment], decimals: int = 0, *, filled: bool = False, mitred: bool = False
+    segments: Sequence[Segment], decimals: int = 0, *, filled: bool = False, pen: Pen | None = None
 ) -> str:
     """Absolute segments as short text, rounded.
 
     Curves that are straight become lines, lines along an axis H and V, and a curve that goes on
     smoothly from the one before it S or T. What only closes a subpath is left out where it says
-    nothing: a line back to the start before Z, and both in a path that is `filled` and not stroked. In one
-    whose stroke has pointed corners (`mitred`), short sides that decide about a corner stay.
+    nothing: a line back to the start before Z, and both in a path that is `filled` and not stroked.
+    Subpaths get more decimals where the corners and ends of a stroke with this `pen` need them.
     """
-    if not filled:
-        segments = [segment for subpath in _subpaths(segments) for segment in _visible(subpath, decimals)]
-    if mitred:
-        segments = [segment for part in _subpaths(segments) for segment in _with_short_sides(part, decimals)]
-    rounded = _without_closing(_round(segments, decimals), filled)
     out: list[str] = []
     last_letter = ""
     here = start = (0.0, 0.0)
-    for index, (command, values) in enumerate(rounded):
-        end = start if command == "Z" else (values[-2], values[-1])
-        letter, args = command, list(values)
-        if command == "M":
-            start = end
-        elif command == "L":
-            letter, args = _line(here, end)
-        elif command in _SHORTHAND:
-            smooth = _reflected(rounded[index - 1 : index], command, here)
-            if math.dist(values[:2], smooth) < 10**-decimals / 2:
-                letter, args = _SHORTHAND[command], args[2:]
-        text = join([_number(v, letter, i, decimals) for i, v in enumerate(args)])
-        out.append(_after(last_letter, letter, text))
-        here, last_letter = end, letter
+    for subpath in _subpaths(segments):
+        rounded, digits = _fitted(subpath, decimals, filled, pen)
+        for index, (command, values) in enumerate(rounded):
+            end = start if command == "Z" else (values[-2], values[-1])
+            letter, args = command, list(values)
+            if command == "M":
+                start = end
+            elif command == "L":
+                letter, args = _line(here, end)
+            elif command in _SHORTHAND:
+                smooth = _reflected(rounded[index - 1 : index], command, here)
+                if math.dist(values[:2], smooth) < _NOISE:
+                    letter, args = _SHORTHAND[command], args[2:]
+            text = join([_number(v, letter, i, digits) for i, v in enumerate(args)])
+            out.append(_after(last_letter, letter, text))
+            here, last_letter = end, letter
     return "".join(out)
+
+
+def _fitted(
+    subpath: list[Segment], decimals: int, filled: bool, pen: Pen | None
+) -> tuple[list[Segment], int]:
+    """The subpath on the coarsest grid that its stroke's corners allow, and the decimals of that grid."""
+    finest = decimals + _MOST_EXTRA_DECIMALS if pen is not None else decimals
+    while True:
+        wanted = _reached(subpath, pen)
+        for digits in range(decimals, finest + 1):
+            visible = subpath if filled else _visible(subpath, digits)
+            rounded = _without_closing(_round(visible, digits), filled)
+            if digits == finest or not wanted or _touch(wanted, _reached(rounded, pen)):
+                break
+        if digits in (decimals, finest):
+            return rounded, digits
+        subpath, finest = rounded, digits  # once it is rounded it may do with fewer
+
+
+def _reached(segments: Sequence[Segment], pen: Pen | None) -> set[Cell]:
+    points = reach(segments, pen) if pen is not None else ()
+    return {(math.floor(point.real / _TOLERANCE), math.floor(point.imag / _TOLERANCE)) for point in points}
+
+
+def _touch(cells: Set[Cell], others: Set[Cell]) -> bool:
+    """Whether each of `cells` is one of `others` or beside one."""
+    return all(any((x + dx, y + dy) in others for dx in (0, -1, 1) for dy in (0, -1, 1)) for x, y in cells)
 
 
 def _round(segments: Sequence[Segment], decimals: int) -> list[Segment]:
@@ -210,12 +212,8 @@ def _round(segments: Sequence[Segment], decimals: int) -> list[Segment]:
         if command == "M":
             start, exact_start = end, exact_end
         if command == "A":
-            for arc in _arc_parts(values, exact, here, decimals):
-                end = _rounded((arc[5], arc[6]), decimals)
-                if end != here:
-                    shape = _arc_shape(arc, (exact, (arc[5], arc[6])), (here, end), decimals)
-                    result.append(("A", (*shape, arc[3], arc[4], *end)))
-                here, exact = end, (arc[5], arc[6])
+            result.extend(("A", arc) for arc in round_arc(values, exact, here, decimals))
+            here, exact = end, exact_end
             continue
         if command != "Z":
             args = tuple(round(value, decimals) for value in values)
@@ -290,35 +288,6 @@ def _visible(subpath: list[Segment], decimals: int) -> list[Segment]:
     return [("M", (x, y)), *(("L", corner) for corner in corners), ("Z", ())]
 
 
-def _with_short_sides(subpath: list[Segment], decimals: int) -> list[Segment]:
-    """The subpath; lines between longer ones that the grid would drop are a unit long.
-
-    A pointed corner that a short side cuts off would be pointed without it.
-    """
-    is_closed = subpath[-1][0] == "Z"
-    result = list(subpath)
-    exact = [(values[-2], values[-1]) for command, values in subpath if command != "Z"]
-    ends, n = [_rounded(point, decimals) for point in exact], len(exact)
-    for index in range(n) if is_closed else range(2, n - 1):  # the sides that have a join at both ends
-        before, last, after = (index - 1) % n, (index - 2) % n, (index + 1) % n
-        is_dropped = ends[index] == ends[before] and math.dist(exact[index], exact[before]) > _NOISE
-        if result[index][0] not in "ML" or not is_dropped:
-            continue
-        sides = math.dist(ends[last], ends[before]), math.dist(ends[index], ends[after])
-        if min(sides) >= _LONG_SIDE * 10**-decimals:
-            ends[index] = _apart(ends[index], exact[before], exact[index], decimals)
-            result[index] = (result[index][0], ends[index])
-    return result
-
-
-def _apart(corner: Point, start: Point, end: Point, decimals: int) -> Point:
-    """The corner a unit further from `start` to `end`, along one axis or both."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    least, unit = max(abs(dx), abs(dy)) / 2, 10**-decimals
-    x, y = (math.copysign(unit, d) if abs(d) > least else 0.0 for d in (dx, dy))
-    return (corner[0] + x, corner[1] + y)
-
-
 def _points(segments: Sequence[Segment]) -> Iterator[Point]:
     """Ends and control points; of an arc the corners of what is around it, as far as its radii reach."""
     here: Point = (0.0, 0.0)
@@ -347,39 +316,6 @@ def _after(last: str, letter: str, text: str) -> str:
     return letter + text
 
 
-def _arc_shape(
-    values: Sequence[float], exact: tuple[Point, Point], rounded: tuple[Point, Point], decimals: int
-) -> list[float]:
-    """Radii and axis for an arc between rounded ends that bulges as far as the exact arc does.
-
-    The centre of a near-semicircle moves far when its ends move a little, so a circle's radius is
-    chosen anew: the shortest number whose bulge (sagitta) is within half a grid unit of the true one.
-    """
-    rx, ry, angle, large = values[:4]
-    # Ends half an ellipse apart must stay so; a radius a little short is stretched by the renderer.
-    is_wide = exact != rounded and (large or math.dist(*exact) > ry)
-    stretch = math.dist(*rounded) / (math.dist(*exact) or 1.0) if is_wide else 1.0
-    radii = [max(math.floor(r * stretch * 10 + 1e-6) / 10, 0.1) for r in (rx, ry)]
-    if abs(radii[0] - radii[1]) > 10**-decimals + 1e-6:
-        return [*radii, round(angle, _ANGLE_DIGITS) % 180]
-    if exact == rounded and rx == ry == round(rx, decimals + _ARC_DIGITS):
-        return [rx, rx, 0.0]  # already canonical
-    bulge = _bulge(exact[0], (*values[:5], *exact[1]))
-    chord = math.dist(*rounded)
-    best = (bulge * bulge + chord * chord / 4) / (2 * bulge) if bulge > 0 else rx
-    for digits in range(decimals, decimals + _ARC_DIGITS + 1):
-        radius = round(best, digits)
-        if radius > 0 and abs(_sagitta(radius, chord, large) - bulge) <= 0.5 * 10**-decimals:
-            return [radius, radius, 0.0]
-    return [best, best, 0.0]
-
-
-def _sagitta(radius: float, chord: float, large: float) -> float:
-    radius = max(radius, chord / 2)
-    depth = math.sqrt(radius * radius - chord * chord / 4)
-    return radius + depth if large else radius - depth
-
-
 def _line(here: Point, end: Point) -> tuple[str, list[float]]:
     if end[1] == here[1]:
         return "H", [end[0]]
@@ -390,9 +326,9 @@ def _line(here: Point, end: Point) -> tuple[str, list[float]]:
 
 def _number(value: float, letter: str, index: int, decimals: int) -> str:
     if letter == "A" and index < 2:
-        return short(value, decimals + _ARC_DIGITS)
+        return short(value, decimals + RADIUS_DIGITS)
     if letter == "A" and index == 2:
-        return short(value, _ANGLE_DIGITS)
+        return short(value, ANGLE_DIGITS)
     return short(value, 0 if letter == "A" and index < 5 else decimals)
 
 
@@ -403,33 +339,8 @@ def short_length(value: float, decimals: int = 0) -> str:
     return short(value, decimals)
 
 
-def _arc_parts(values: Sequence[float], exact: Point, here: Point, decimals: int) -> list[Sequence[float]]:
-    """An arc in two halves if its ends are so near that rounding them would turn the ellipse about them."""
-    exact_end = (values[5], values[6])
-    end = _rounded(exact_end, decimals)
-    if not values[3]:
-        return [values]
-    u, v, _ = _half_chord(here, (*values[:5], *end))
-    if 2 * math.hypot(u, v) * _MAX_RADIUS_PER_CHORD >= 1:
-        return [values]
-    if exact == exact_end:
-        return []  # an arc from a point to itself is not drawn (SVG 1.1, F.6.2)
-    return [(*values[:3], 0.0, values[4], *point) for point in (_arc_middle(exact, values), exact_end)]
-
-
 def _rounded(point: Point, decimals: int) -> Point:
     return (round(point[0], decimals), round(point[1], decimals))
-
-
-def _arc_middle(start: Point, values: Sequence[float]) -> Point:
-    """The point half-way along a large arc: from its chord through the centre to the other side."""
-    rx, ry, angle, _, _, x, y = values
-    cx, cy, *_ = _arc_centre(start, values)
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    dx, dy = cx - (start[0] + x) / 2, cy - (start[1] + y) / 2
-    u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
-    factor = 1 / math.hypot(u, v)
-    return cx + dx * factor, cy + dy * factor
 
 
 def full_ellipse(segments: Sequence[Segment]) -> tuple[float, float, float, float] | None:
@@ -448,7 +359,7 @@ def full_ellipse(segments: Sequence[Segment]) -> tuple[float, float, float, floa
     for arc in arcs:
         if abs(arc[0] - rx) + abs(arc[1] - ry) > 1e-2 * rx or arc[4] != sweep or (arc[2] - angle) % 180 > 0.1:
             return None
-        cx, cy, turn, stretch = _arc_centre((x, y), arc)
+        cx, cy, turn, stretch = arc_centre((x, y), arc)
         centres.append((cx, cy))
         turned += turn
         x, y = arc[5:]
@@ -457,39 +368,3 @@ def full_ellipse(segments: Sequence[Segment]) -> tuple[float, float, float, floa
     cx, cy = (sum(values) / len(centres) for values in zip(*centres, strict=True))
     rx, ry = rx * stretch, ry * stretch
     return (cx, cy, ry, rx) if round(angle / 90) % 2 else (cx, cy, rx, ry)
-
-
-def _bulge(start: Point, values: Sequence[float]) -> float:
-    """How far an arc stands out from its chord: of a circle, its sagitta."""
-    rx, ry, _, large = values[:4]
-    u, v, stretch = _half_chord(start, values)
-    reach = min(math.hypot(u, v), 1.0)
-    depth = math.sqrt(1 - reach * reach)
-    height = math.hypot(rx * v, ry * u) / reach * stretch if reach else 0.0
-    return height * (1 + depth if large else 1 - depth)
-
-
-def _half_chord(start: Point, values: Sequence[float]) -> tuple[float, float, float]:
-    """Half of an arc's chord where its ellipse is the unit circle, and how much short radii are stretched."""
-    rx, ry, angle, _, _, x, y = values
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    dx, dy = (start[0] - x) / 2, (start[1] - y) / 2
-    u, v = (cosine * dx + sine * dy) / rx, (-sine * dx + cosine * dy) / ry
-    stretch = max(1.0, math.hypot(u, v))
-    return u / stretch, v / stretch, stretch
-
-
-def _arc_centre(start: Point, values: Sequence[float]) -> tuple[float, float, float, float]:
-    """Centre, absolute angle turned, and how much short radii are stretched (SVG 1.1, F.6.5 and F.6.6)."""
-    rx, ry, angle, large, sweep, x, y = values
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    u, v, stretch = _half_chord(start, values)
-    reach = min(u * u + v * v, 1.0)
-    if not reach:
-        return (*start, 0.0, 1.0)
-    factor = math.sqrt(max(1 / reach - 1, 0.0)) * (-1 if large == sweep else 1)
-    cu, cv = factor * v * stretch, -factor * u * stretch
-    cx = cosine * rx * cu - sine * ry * cv + (start[0] + x) / 2
-    cy = sine * rx * cu + cosine * ry * cv + (start[1] + y) / 2
-    half = 2 * math.asin(min(math.sqrt(reach), 1.0))
-    return cx, cy, 2 * math.pi - half if large else half, stretch

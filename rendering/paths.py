@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import pairwise
 
 from rendering.arcs import ANGLE_DIGITS, RADIUS_DIGITS, arc_centre, round_arc, transform_arc
@@ -22,7 +22,7 @@ from rendering.geometry import (
     short,
     skip_separators,
 )
-from rendering.strokes import Pen, reach
+from rendering.strokes import Pen, reach, sides
 
 Segment = tuple[str, tuple[float, ...]]
 Cell = tuple[int, int]
@@ -179,20 +179,25 @@ def _fitted(
 ) -> tuple[list[Segment], int]:
     """The subpath on the coarsest grid that its stroke's corners allow, and the decimals of that grid."""
     finest = decimals + _MOST_EXTRA_DECIMALS if pen is not None else decimals
+    coarsest = decimals + (pen is not None and pen.is_dashed)  # the dashes count the whole length
     while True:
-        wanted = _reached(subpath, pen)
-        for digits in range(decimals, finest + 1):
+        for digits in range(coarsest, finest + 1):
             visible = subpath if filled else _visible(subpath, digits)
             rounded = _without_closing(_round(visible, digits), filled)
-            if digits == finest or not wanted or _touch(wanted, _reached(rounded, pen)):
+            if pen is None or digits == finest or _looks_the_same(subpath, rounded, pen):
                 break
-        if digits in (decimals, finest):
+        if digits in (coarsest, finest):
             return rounded, digits
         subpath, finest = rounded, digits  # once it is rounded it may do with fewer
 
 
-def _reached(segments: Sequence[Segment], pen: Pen | None) -> set[Cell]:
-    points = reach(segments, pen) if pen is not None else ()
+def _looks_the_same(exact: Sequence[Segment], rounded: Sequence[Segment], pen: Pen) -> bool:
+    """Whether corners and ends of the stroke are where they were, and none is new."""
+    before, after = _cells(reach(exact, pen)), _cells(reach(rounded, pen))
+    return _touch(before, after) and _touch(after - before, before | _cells(sides(exact, pen)))
+
+
+def _cells(points: Iterable[complex]) -> set[Cell]:
     return {(math.floor(point.real / _TOLERANCE), math.floor(point.imag / _TOLERANCE)) for point in points}
 
 

@@ -27,6 +27,7 @@ class Pen:
     join: str
     cap: str
     miter_limit: float
+    is_dashed: bool
 
     @classmethod
     def of(cls, properties: Mapping[str, str], scale: float) -> Pen | None:
@@ -39,6 +40,7 @@ class Pen:
             properties.get("stroke-linejoin", "miter"),
             properties.get("stroke-linecap", "butt"),
             length(properties.get("stroke-miterlimit")) or 4.0,
+            "stroke-dasharray" in properties,
         )
 
 
@@ -52,15 +54,24 @@ class _Side:
 
 def reach(segments: Sequence[tuple[str, tuple[float, ...]]], pen: Pen) -> Iterator[complex]:
     """The points x + iy that corners and ends of a stroke along absolute segments reach farthest out."""
-    for sides, is_closed in _runs(segments):
+    for run, is_closed in _runs(segments):
         if not is_closed and pen.cap != "round":
-            for point, direction in ((sides[0].start, -sides[0].leaves), (sides[-1].end, sides[-1].arrives)):
+            for point, direction in ((run[0].start, -run[0].leaves), (run[-1].end, run[-1].arrives)):
                 out = direction * pen.half_width
                 middle = point + out if pen.cap == "square" else point
                 yield from (middle + out * 1j, middle - out * 1j)
         if pen.join != "round":
-            for before, after in pairwise([*sides, sides[0]] if is_closed else sides):
+            for before, after in pairwise([*run, run[0]] if is_closed else run):
                 yield from _corner(before, after, pen)
+
+
+def sides(segments: Sequence[tuple[str, tuple[float, ...]]], pen: Pen) -> Iterator[complex]:
+    """The points beside the ends of all sides, at half the pen's width to the left and to the right."""
+    for run, _ in _runs(segments):
+        for side in run:
+            for point, direction in ((side.start, side.leaves), (side.end, side.arrives)):
+                out = direction * pen.half_width * 1j
+                yield from (point + out, point - out)
 
 
 def _corner(before: _Side, after: _Side, pen: Pen) -> Iterator[complex]:

@@ -227,8 +227,9 @@ def test_what_a_stroke_shows_of_the_smallest_lines_stays(d: str, canonical: str)
         "M15 8l.084.042-.084.042-.042-.042z",
         "M15.877 11A4.25 4.25 0 1 0 8.13 7.5a4.25 4.25 0 0 0 7.748 3.5Z",
         "M21 10.5A9 2.5 0 1 1 20.3 9.6",
+        "M4 9h6.97c.014 0 .025-.011.025-.025V4",
     ],
-    ids=["a tiny diamond", "ends that nearly meet", "a large arc"],
+    ids=["a tiny diamond", "ends that nearly meet", "a large arc", "a tiny round corner"],
 )
 def test_small_sides_turn_no_corner_of_a_wide_stroke(
     d: str, backend: str, rasterizers: dict[str, Rasterizer]
@@ -241,6 +242,17 @@ def test_small_sides_turn_no_corner_of_a_wide_stroke(
         pixels_of(rasterizers[backend].render(each, size_px=256)).astype(int) for each in (drawing, canonical)
     )
     assert np.abs(one - other).max() < 150  # what antialiasing makes of half a pixel
+
+
+@pytest.mark.parametrize("backend", ["cairosvg", "resvg"])
+def test_dashes_stay_where_they_are(backend: str, rasterizers: dict[str, Rasterizer]) -> None:
+    """They count the whole length, and with it what rounding adds to each side."""
+    sides = "".join(f"h{0.68:.2f}v{0.68 * sign:.2f}" for sign in (1, -1) * 7)
+    path = f'<path d="M2 9{sides}" stroke="red" stroke-dasharray=".4" fill="none"/>'
+    drawing = load(svg(path, 'viewBox="0 0 24 24"'))
+    canonical = load(canonicalize(drawing).encode())
+    one, other = (pixels_of(rasterizers[backend].render(each, size_px=256)) for each in (drawing, canonical))
+    assert similarity(one, other).mean_absolute_difference < 0.005
 
 
 def test_it_is_shorter() -> None:

@@ -39,7 +39,8 @@ bench: setup ## Run every script in benchmarks/; two compare with TRL: pip insta
 	  PYTHONPATH=".:$$PYTHONPATH" $(PYTHON) "$$script" || failed="$$failed $$script"; done; \
 	  [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
-# Each of the four also takes ARGS="--limit 20", RUNS_DIR=s3://bucket/runs and RUN=id to go on with a run.
+# Each of the four takes RUNS_DIR=s3://bucket/runs, RUN=id to go on with a run, and ARGS for its command, such as
+# job-llama-te ARGS=max_steps=20, job-test-svg ARGS="--samples 50", job-ext-capt ARGS="--limit 20".
 job-llama-te: ## Fine-tune Llama 3.1 8B on the Ray at RAY_API_SERVER_ADDRESS (MODEL=embedded for a small run)
 job-gemma-te: ## Fine-tune Gemma 2 9B there (MODEL=embedded)
 job-test-svg: ## Compare SVG renderers there
@@ -69,9 +70,12 @@ image-cpu: IMAGE := $(IMAGE)-cpu
 image-cpu: IMAGE_FLAGS += --build-arg LOCK=requirements-cpu.lock --build-arg UV_TORCH_BACKEND=cpu
 image-cpu: image ## Build the image without CUDA, from the lock of `make lock-cpu`
 
-sbom: setup ## Write build/sbom.cdx.json: what the lock installs, with hashes, in CycloneDX
+sbom: setup ## Write build/sbom.cdx.json: the Python packages of the image, with hashes, in CycloneDX
 	@mkdir -p build
-	@$(PYTHON) -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+	@$(PYTHON) -m uv pip compile pyproject.toml --extra renderers --constraint requirements.lock --generate-hashes \
+	  --quiet --no-annotate --no-header --python-version 3.11 --python-platform linux --output-file build/image.lock \
+	  > /dev/null
+	@$(PYTHON) -W ignore -m cyclonedx_py requirements build/image.lock --pyproject pyproject.toml \
 	  --mc-type application --output-reproducible --output-file build/sbom.cdx.json
 
 audit: setup ## Ask for known vulnerabilities of what the lock installs (ARGS=--strict: all must be known)

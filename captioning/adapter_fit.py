@@ -53,7 +53,9 @@ class AdapterFit:
 
         try:
             return PeftModel(self._bare(), config, adapter_name=_NAME, low_cpu_mem_usage=True)
-        except (TypeError, ValueError) as error:
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # settings that anyone wrote: peft raises whatever it stumbles over
             raise AdapterError(f"the adapter does not fit this base model: {error}") from error
 
     def _bare(self) -> PreTrainedModel:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from captioning.adapters import Manifest
-from captioning.errors import AdapterError, ModelNotFound
+from captioning.errors import AdapterError, AdapterMemoryFull, ModelNotFound
 from captioning.lora_bank import Lora
 
 
@@ -41,7 +41,8 @@ class AdapterShelf:
         """Add an adapter, or replace the one of its id; returns those that are gone.
 
         Raises:
-            AdapterError: it does not fit into the budget beside those that are in use.
+            AdapterMemoryFull: it does not fit into the budget beside those that are in use.
+            AdapterError: it is larger than the budget.
         """
         with self._lock:
             before = dict(self._loaded)
@@ -49,12 +50,9 @@ class AdapterShelf:
             idle = [adapter_id for adapter_id, loaded in self._loaded.items() if not loaded.users]
             while self._max_bytes is not None and self._bytes() + lora.bytes > self._max_bytes:
                 if not idle:
+                    held = self._bytes()
                     self._loaded = before
-                    raise AdapterError(
-                        f"adapter '{manifest.adapter_id}' needs {lora.bytes:,} bytes; the budget is "
-                        f"{self._max_bytes:,} and adapters in use hold {self._bytes():,}. "
-                        "Try again later, or raise the budget."
-                    )
+                    raise _no_room(manifest, lora, self._max_bytes, held)
                 gone.append(self._loaded.pop(idle.pop(0)))
             self._loaded[manifest.adapter_id] = Loaded(manifest, lora)
             self.loads += 1
@@ -86,3 +84,12 @@ class AdapterShelf:
 
     def _bytes(self) -> int:
         return sum(loaded.lora.bytes for loaded in self._loaded.values())
+
+
+def _no_room(manifest: Manifest, lora: Lora, budget: int, held: int) -> AdapterError:
+    needs = f"adapter '{manifest.adapter_id}' needs {lora.bytes:,} bytes; the budget is {budget:,}"
+    if lora.bytes > budget:
+        return AdapterError(f"{needs}. Raise the budget, or retrain it with a smaller rank.")
+    return AdapterMemoryFull(
+        f"{needs} and adapters in use hold {held:,}. Try again later, or raise the budget."
+    )

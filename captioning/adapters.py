@@ -11,11 +11,20 @@ import json
 import logging
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from captioning.base_models import BaseModelSpec, Quantization
 from captioning.errors import AdapterError
@@ -80,6 +89,12 @@ class Manifest(BaseModel):
     metrics: dict[str, FiniteFloat]
     library_versions: dict[str, str]
     created: Annotated[str, Field(description="ISO 8601, UTC")]
+
+    @field_validator("created")
+    @classmethod
+    def _is_a_time(cls, value: str) -> str:
+        datetime.fromisoformat(value).timestamp()
+        return value
 
 
 @dataclass(frozen=True)
@@ -218,13 +233,13 @@ def read_weights(folder: str | Path) -> AdapterWeights:
     try:
         settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, RecursionError, ValueError, SafetensorError) as error:
         raise AdapterError(f"'{folder}' cannot be read: {error}") from error
     defaults = LoraConfig().to_dict()
     _check_settings(folder / CONFIG_FILE, settings, defaults)
     try:
         config = LoraConfig(**{name: settings[name] for name in settings.keys() & defaults.keys()})
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # settings that anyone wrote: peft raises whatever it stumbles over
         raise AdapterError(f"{folder / CONFIG_FILE}: {error}") from error
     return AdapterWeights(config, tensors)
 

@@ -65,6 +65,24 @@ class ServerRefused(SvgCaptionError, ValueError):
     code = "server_refused"
 
 
+class CacheLost(SvgCaptionError, MemoryError):
+    """There was no memory for a larger cache, and what was in the smaller one is gone."""
+
+    code = "cache_lost"
+
+
+class AdapterMemoryFull(AdapterError):
+    """The memory for adapters is full of adapters in use; there may be room in a moment."""
+
+    code = "adapter_memory_full"
+
+
+class GenerationFailed(SvgCaptionError, RuntimeError):
+    """The model broke down over a request: no fault of the drawing's that we know of."""
+
+    code = "generation_failed"
+
+
 class NotANumber(SvgCaptionError, ArithmeticError):
     """The model's output for a request is not finite: nothing can be chosen from it."""
 

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import Future
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -46,6 +46,7 @@ class Server:
     adapter_names: Mapping[str, str] = field(default_factory=dict)  # its names for adapters, by our ids
     loads_adapters: bool = False  # whether it may be told to load adapters (vLLM: a setting that is off)
     adapters_dir: str | None = None  # where it sees our adapter folders; None: under the same paths
+    own_adapters_dir: Path | None = None  # where they are here; None: side by side
     prompt_as: Literal["tokens", "text"] = "tokens"  # text for a server that takes no token ids, as LoRAX
     timeout_s: float = 120.0  # of silence
     attempts: int = 4
@@ -115,13 +116,15 @@ class OpenAIEngine(CaptionEngine):
                 "(vLLM: --lora-modules), or allow it to load adapters."
             )
         self._adapters[manifest.adapter_id] = manifest
+        self._load.adapter_loads += 1
         return manifest
 
     def unload_adapter(self, adapter_id: str) -> None:
         self._check_loaded(adapter_id)
         del self._adapters[adapter_id]
         if self._server.loads_adapters:
-            self._line.call(self._client.unload_adapter(self._name(adapter_id)))
+            with suppress(ServerRefused):  # it is not there: another engine has asked for the same
+                self._line.call(self._client.unload_adapter(self._name(adapter_id)))
 
     def submit(self, request: GenerationRequest, *, stream: bool = False) -> Ticket:
         self.check(request)
@@ -247,7 +250,8 @@ class OpenAIEngine(CaptionEngine):
     def _seen_by_server(self, folder: Path) -> str:
         if self._server.adapters_dir is None:
             return str(folder.absolute())
-        return str(PurePosixPath(self._server.adapters_dir, folder.name))
+        own = (self._server.own_adapters_dir or folder.parent).absolute()
+        return str(PurePosixPath(self._server.adapters_dir, folder.absolute().relative_to(own).as_posix()))
 
     def _check_loaded(self, adapter_id: str) -> None:
         if adapter_id not in self._adapters:

@@ -6,7 +6,6 @@ are the same prompt everywhere.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from captioning.prompt import prompt_ids
@@ -14,8 +13,6 @@ from rendering import Drawing, Limits, canonicalize, load
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_XML_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
 
 
 class Prepared(NamedTuple):
@@ -49,4 +46,7 @@ def as_bytes(svg: bytes | str) -> bytes:
     """SVG text as a file's bytes; the encoding that the text declares no longer holds and is dropped."""
     if isinstance(svg, bytes):
         return svg
-    return _XML_DECLARATION.sub("", svg, count=1).encode("utf-8", "surrogatepass")
+    text = svg.removeprefix("\ufeff").lstrip()
+    if text.startswith("<?xml") and text[5:6].isspace():
+        text = text.partition("?>")[2] or text
+    return text.encode("utf-8", "surrogatepass")

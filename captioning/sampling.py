@@ -25,8 +25,9 @@ def choose(logits: Tensor, temperatures: Sequence[float], draws: Sequence[float]
 
 
 def _drawn(logits: Tensor, temperatures: Sequence[float], draws: Sequence[float]) -> Tensor:
-    scale = torch.tensor(temperatures, device=logits.device)[:, None]
-    cumulative = torch.softmax(logits.float() / scale, dim=-1).double().cumsum(dim=-1)  # (B, V)
+    scale = torch.tensor(temperatures, dtype=torch.float64, device=logits.device)[:, None]
+    below = logits.double() - logits.double().amax(dim=-1, keepdim=True)  # 0 stays 0, however small the scale
+    cumulative = torch.softmax(below / scale, dim=-1).cumsum(dim=-1)  # (B, V)
     marks = torch.tensor(draws, dtype=torch.float64, device=logits.device)[:, None] * cumulative[:, -1:]
     found = torch.searchsorted(cumulative, marks, right=True)[:, 0]
     return found.clamp(max=logits.shape[-1] - 1)

@@ -19,7 +19,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from captioning.errors import EngineClosed, NotANumber
+from captioning.errors import CacheLost, EngineClosed, NotANumber
 from captioning.jobs import Decode, Job, Text
 from captioning.load import Load
 from captioning.rows import Prompt, Rows
@@ -28,6 +28,7 @@ from captioning.ticket import Ticket
 
 Result = TypeVar("Result")
 
+_MOST_FAILURES = 16  # passes of the model in a row: then it is broken, not a request of its
 _LIKE = 1.25  # prompts are read together if the longest is at most this many times the shortest
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Scheduler:
         self._prompt_tokens_a_turn = prompt_tokens_a_turn
         self._load = Load(max_rows=max_rows)
         self._texts: list[Text] = []
+        self._failures = 0  # passes since the last that did not fail
+        self._broken: Exception | None = None
         self._thread: threading.Thread | None = None
         self._news = threading.Condition()  # guards what follows
         self._waiting: deque[Job] = deque()
@@ -115,8 +118,14 @@ class Scheduler:
                 except Exception as problem:  # noqa: BLE001 - every ticket at work gets it
                     _log.exception("the engine failed, and with it %d texts", len(self._texts))
                     self._fail_all(problem)
+                if self._broken:
+                    _log.error(
+                        "no pass of the model succeeds any more: the engine ends", exc_info=self._broken
+                    )
+                    error = _broke_down(self._broken)
+                    break
         except BaseException as problem:  # not even the rows can be dropped: nothing will work any more
-            error = EngineClosed(f"the engine broke down: {type(problem).__name__}: {problem}")
+            error = _broke_down(problem)
             raise
         finally:
             self._abandon(error)
@@ -174,14 +183,20 @@ class Scheduler:
         group = sorted(group, key=lambda job: id(job.prompt.lora))  # rows of one adapter are next to another
         try:
             logits = self._rows.add([job.prompt for job in group])  # (G, V)
+        except CacheLost as error:  # of all rows
+            for job in group:
+                self._fail(job, error)
+            raise
         except Exception as error:  # noqa: BLE001 - the culprit's ticket gets it
             if len(group) == 1:
                 self._count_start(group[0])
                 self._fail(group[0], error)
+                self._count_failure(error)
             else:
                 for job in group:
                     self._read([job])
             return
+        self._failures = 0
         first = len(self._texts)
         self._texts += [Text(job, 0, self._decode) for job in group]
         sources = list(range(len(group)))
@@ -201,9 +216,17 @@ class Scheduler:
             logits = self._rows.write([text.written[-1] for text in texts], start, end)
         except Exception as error:  # noqa: BLE001 - the culprit's ticket gets it
             if len(texts) == 1:
+                self._count_failure(error)
                 return [error]
             return [token for row in range(start, end) for token in self._next_tokens(row, row + 1)]
+        self._failures = 0
         return self._chosen(texts, logits)
+
+    def _count_failure(self, error: Exception) -> None:
+        """After an error of the device nothing works any more; requests that are too large may come often."""
+        self._failures += not isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if self._failures >= _MOST_FAILURES or isinstance(error, torch.AcceleratorError):
+            self._broken = error
 
     def _chosen(self, texts: Sequence[Text], logits: Tensor) -> list[int | Exception]:
         problem = NotANumber(
@@ -260,3 +283,7 @@ class Scheduler:
             self._fail(job, error)
         for call in calls:
             call()
+
+
+def _broke_down(problem: BaseException) -> EngineClosed:
+    return EngineClosed(f"the engine broke down: {type(problem).__name__}: {problem}")

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from captioning.errors import CacheLost
 from captioning.lora_bank import Lora, LoraBank
 from captioning.rows import Prompt
 
@@ -234,13 +235,25 @@ class _SlotCache(Cache):
         return self._start + query_length, 0
 
     def resize(self, slots: int, tokens: int, rows: int) -> None:
-        """Other tensors, with the same in the first `rows` slots."""
+        """Other tensors, with the same in the first `rows` slots.
+
+        Raises:
+            CacheLost: there is no memory for them, and the old ones are gone.
+        """
         kept = min(tokens, self.tokens)
         self.slots, self.tokens = slots, tokens
-        for tensors in (self._keys, self._values):
-            for layer, old in enumerate(tensors):
-                tensors[layer] = self._empty(old)
-                tensors[layer][:rows, :, :kept] = old[:rows, :, :kept]
+        try:
+            for tensors in (self._keys, self._values):  # one by one: there is no room for all of them twice
+                for layer, old in enumerate(tensors):
+                    tensors[layer] = self._empty(old)
+                    tensors[layer][:rows, :, :kept] = old[:rows, :, :kept]
+        except BaseException as error:
+            self.slots = self.tokens = 0
+            for tensors in (self._keys, self._values):
+                tensors[:] = [self._empty(old) for old in tensors]
+            if not isinstance(error, Exception) or not rows:
+                raise
+            raise CacheLost(f"no memory for a cache of {slots} x {tokens} tokens: {error}") from error
 
     def copy(self, source: int, target: int, length: int) -> None:
         for tensor in (*self._keys, *self._values):

@@ -2,6 +2,7 @@
 # The whole way in a few minutes on two CPU cores, with nothing downloaded: corpus, plan, train, serve, caption, evaluate.
 #
 #   docs/tour.sh [FOLDER]    FOLDER keeps what the tour makes; without one it goes to a temporary folder and is deleted
+#   PORT=8123 docs/tour.sh   while `make demo` runs
 #
 # The settings are small, so the adapter learns little: docs/training.md has the real ones.
 set -euo pipefail
@@ -33,6 +34,7 @@ step "3. Training: LoRA on the embedded model, two workers"
 "$python" -m training "${recipe[@]}" --run tour --runs-dir "$folder/runs" --adapters-dir "$folder/adapters"
 
 step "4. Serving: the base model and the adapter behind one API and a page"
+rm -f "$folder/ready"
 mkfifo "$folder/ready"
 "$python" -m services --json --port "$port" --adapters-dir "$folder/adapters" > "$folder/ready" &
 service=$!

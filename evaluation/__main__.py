@@ -77,6 +77,12 @@ def run(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="What the floor `nearest` takes captions from."),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The base model that the adapter was trained on, if not the suite's.")
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="Of that model: nf4, fp4 or int8; default: none.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
     clip: Clip = None,
     name: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
@@ -93,11 +99,21 @@ def run(
     with _stdout_kept() as stdout:
         from evaluation.report import ScoredRow
         from evaluation.run import RunOptions, run_suite
-        from evaluation.suite import load_suite
+        from evaluation.suite import checked_quantization, load_suite
 
         suite_name, settings = load_suite(suite)
         options = RunOptions(
-            adapter, corpus, training_corpus, limit, clip, name, runs_dir, time_limit, trust_remote_code
+            adapter=adapter,
+            corpus=corpus,
+            training_corpus=training_corpus,
+            model=model,
+            quantization=checked_quantization(quantization, model),
+            limit=limit,
+            clip=clip,
+            run=name,
+            runs_dir=runs_dir,
+            time_limit_s=time_limit,
+            trust_remote_code=trust_remote_code,
         )
         with _progress() as progress:
             report, folder = run_suite(suite_name, settings, options, progress)

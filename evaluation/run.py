@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.adapters import WEIGHTS_FILE, read_manifest
-from captioning.base_models import resolve, weight_fingerprint
+from captioning.base_models import Quantization, resolve, weight_fingerprint
 from captioning.corpus import Sample, corpus_fingerprint
 from captioning.errors import ConfigError
 from captioning.prompt import PROMPT_VERSION
@@ -45,6 +45,7 @@ from evaluation.suite import (
     NearestSpec,
     Suite,
     ZeroShotSpec,
+    with_model,
     with_training_corpus,
 )
 from evaluation.workbench import Workbench
@@ -64,6 +65,8 @@ class RunOptions:
     adapter: Path | None = None
     corpus: Path | None = None  # instead of the suite's
     training_corpus: Path | None = None  # instead of the floors'
+    model: str | None = None  # the base model of all that our engine runs, instead of the suite's
+    quantization: Quantization | None = None  # of that model
     limit: int | None = None  # only the first so many samples
     clip: str | None = None  # instead of the suite's weights
     run: str | None = None  # its name; None: one that follows from the setup
@@ -82,6 +85,8 @@ def run_suite(name: str, suite: Suite, options: RunOptions, progress: Progress) 
     """
     if options.training_corpus:
         suite = with_training_corpus(suite, options.training_corpus)
+    if options.model:
+        suite = with_model(suite, options.model, options.quantization)
     corpus = options.corpus or Path(suite.corpus)
     samples = read_split(corpus, options.limit)
     setup = setup_of(suite, corpus, samples, options.adapter)

@@ -186,6 +186,29 @@ def with_training_corpus(suite: Suite, corpus: Path) -> Suite:
     return suite.model_copy(update={"captioners": _with_corpora(suite, lambda _: str(corpus.resolve()))})
 
 
+def checked_quantization(name: str | None, model: str | None) -> Quantization | None:
+    """
+    Raises:
+        ConfigError: there is no such quantization, or no model to apply it to.
+    """
+    known: dict[str, Quantization] = {known: known for known in get_args(Quantization)}
+    if name is None or (model and name in known):
+        return known.get(name or "")
+    if not model:
+        raise ConfigError("--quantization is of the model that --model names")
+    raise ConfigError(f"there is no quantization '{name}'. Known: {', '.join(known)}")
+
+
+def with_model(suite: Suite, model: str, quantization: Quantization | None) -> Suite:
+    """The suite with another base model for all that our engine runs."""
+    changes = {"model": model, "quantization": quantization}
+    captioners = {
+        name: spec.model_copy(update=changes) if isinstance(spec, EngineSpec | ZeroShotSpec) else spec
+        for name, spec in suite.captioners.items()
+    }
+    return suite.model_copy(update={"captioners": captioners})
+
+
 def load_suite(name_or_path: str) -> tuple[str, Suite]:
     """A shipped suite or a YAML file: its name, and the suite with absolute paths.
 

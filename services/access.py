@@ -27,10 +27,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from captioning.errors import ConfigError
 from services.administration import ADMIN_PATHS
 from services.errors import ApiError
+from services.paths import API_PREFIX, is_api, route_path
 
 PAGE = "page"  # the name of the page's own key
-
-_GUARDED = "/v1/"
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ class Access:
         self._keyring = keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(_GUARDED):
+        if scope["type"] == "http" and is_api(scope):
             scope.setdefault("state", {})["key"] = self._admit(scope).name
         await self._app(scope, receive, send)
 
@@ -137,7 +136,7 @@ class Access:
                 "This service needs a key that it knows: send the header 'Authorization: Bearer KEY'.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if scope["path"].rstrip("/") in ADMIN_PATHS and not key.admin:
+        if route_path(scope).rstrip("/") in ADMIN_PATHS and not key.admin:
             raise ApiError(403, "admin_key_needed", f"The key '{key.name}' is not for administration.")
         if wait_s := self._keyring.wait_s(key):
             raise ApiError(
@@ -156,7 +155,7 @@ def describe(document: dict[str, Any]) -> None:
     schema = {"$ref": "#/components/schemas/ErrorBody"}
     for path, methods in document["paths"].items():
         statuses = (401, 403, 429) if path in ADMIN_PATHS else (401, 429)
-        for operation in methods.values() if path.startswith(_GUARDED) else ():
+        for operation in methods.values() if path.startswith(API_PREFIX) else ():
             operation["security"] = [{"key": []}]
             for status in statuses:
                 described = {

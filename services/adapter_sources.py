@@ -6,6 +6,8 @@ Knows the file systems of pyarrow: `s3://`, `gs://`, `hf://` (through huggingfac
 from __future__ import annotations
 
 import re
+import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ class AdapterSources:
         self._allowed = tuple(prefix.rstrip("/") + "/" for prefix in allowed)
 
     def folder(self, path: str, name: str) -> Path:
-        """A local folder; what lies at an address is copied to one of the adapter's name.
+        """A local folder; what lies at an address is copied to a new one, so that an older copy stays whole.
 
         Raises:
             ApiError: not allowed, or nothing there.
@@ -47,6 +49,12 @@ class AdapterSources:
             )
         return self._adapters_dir / folder.relative_to(root)
 
+    def forget(self, name: str, *, but: Path | None) -> None:
+        """Delete the copies of an adapter that were fetched, other than the one that is served."""
+        for folder in (self._adapters_dir / _FETCHED / name).glob("*"):
+            if folder != but:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _checked(self, uri: str) -> str:
         prefix = next((prefix for prefix in self._allowed if uri.startswith(prefix)), None)
         if prefix is None or ".." in uri or not _PLAIN.fullmatch(uri[len(prefix) :]):
@@ -58,7 +66,7 @@ class AdapterSources:
         from pyarrow import ArrowException
         from pyarrow.fs import FileSystem, FileType
 
-        folder = self._adapters_dir / _FETCHED / name
+        folder = self._adapters_dir / _FETCHED / name / uuid.uuid4().hex
         try:
             system, path = FileSystem.from_uri(uri)
             found = {

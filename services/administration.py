@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -21,6 +22,8 @@ from services.errors import ApiError
 from services.settings import Settings
 from services.uploads import read_json
 
+log = logging.getLogger(__name__)
+
 LOAD_PATH = "/v1/load_lora_adapter"
 UNLOAD_PATH = "/v1/unload_lora_adapter"
 ADMIN_PATHS = frozenset({LOAD_PATH, UNLOAD_PATH})
@@ -38,7 +41,7 @@ class AdapterEngine(Protocol):
 
     async def load(self, name: str, folder: Path, /) -> SvgCaptionError | None: ...
 
-    async def unload(self, name: str, /) -> None: ...
+    async def unload(self, name: str, /) -> SvgCaptionError | None: ...
 
 
 class LoadAdapter(BaseModel):
@@ -76,10 +79,15 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
         body = await read_json(request, LoadAdapter)
         async with one_at_a_time:
             await asyncio.to_thread(_check_new, catalog, body)
-            folder = await asyncio.to_thread(_compatible, catalog, sources, body)
-            if problem := await engine.load(body.lora_name, folder):
-                raise _failed(problem)
-            await asyncio.to_thread(_registered, catalog.register.load, body.lora_name, folder)
+            served = (await asyncio.to_thread(catalog.folders)).get(body.lora_name)
+            try:
+                folder = await asyncio.to_thread(_compatible, catalog, sources, body)
+                if problem := await engine.load(body.lora_name, folder):
+                    raise _failed(problem)
+                await asyncio.to_thread(_registered, catalog.register.load, body.lora_name, folder)
+                served = folder
+            finally:
+                await asyncio.to_thread(sources.forget, body.lora_name, but=served)
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
     @api.post(
@@ -100,7 +108,8 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
                     404, "model_not_found", f"No adapter '{body.lora_name}' is served.", param="lora_name"
                 )
             await asyncio.to_thread(_registered, catalog.register.unload, body.lora_name)
-            await engine.unload(body.lora_name)
+            if problem := await engine.unload(body.lora_name):
+                log.warning("adapter %s is not served any more, but: %s", body.lora_name, problem)
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
 

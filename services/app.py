@@ -67,11 +67,11 @@ class EngineReplica:
     async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
         return await self._host.load(name, folder)
 
-    async def unload(self, name: str) -> None:
-        await self._host.unload(name)
+    async def unload(self, name: str) -> SvgCaptionError | None:
+        return await self._host.unload(name)
 
     async def ready(self) -> bool:
-        return True
+        return not self._engine.closed
 
     def check_health(self) -> None:
         """Ray Serve asks now and then, and replaces a replica that raises."""
@@ -141,8 +141,9 @@ class RemoteEngine:
         """On all replicas; the first problem that one of them has."""
         return next((problem for problem in await self._all("load", name, folder) if problem), None)
 
-    async def unload(self, name: str) -> None:
-        await self._all("unload", name)
+    async def unload(self, name: str) -> SvgCaptionError | None:
+        """On all replicas; the first problem that one of them has."""
+        return next((problem for problem in await self._all("unload", name) if problem), None)
 
     async def _all(self, method: str, *arguments: object) -> list[Any]:
         try:

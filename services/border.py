@@ -11,10 +11,12 @@ import logging
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services import errors
+from services import errors, watch
 from services.errors import ApiError, response, too_large
+from services.paths import is_api
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class Border:
         request_id = Headers(scope=scope).get("x-request-id") or uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         own_headers = {"X-Request-ID": request_id} if self._send_request_id else {}
-        outgoing = _Outgoing(send, SECURITY_HEADERS | own_headers, is_api=scope["path"].startswith("/v1/"))
+        outgoing = _Outgoing(send, SECURITY_HEADERS | own_headers, is_api=is_api(scope))
         try:
             self._check_length(Headers(scope=scope))
             async with asyncio.timeout(self._deadline_s if outgoing.is_api else None) as deadline:
@@ -73,6 +75,9 @@ class Border:
             await self._answer(error, scope, receive, outgoing)
         except TimeoutError:
             await self._answer(errors.late(self._deadline_s), scope, receive, outgoing)
+        except ClientDisconnect:  # while it sent the body: there is nobody to answer
+            record = watch.current()
+            record.status, record.outcome = watch.CLIENT_CLOSED, watch.CANCELLED
         except Exception:
             log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
             await self._answer(errors.broken(), scope, receive, outgoing)

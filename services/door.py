@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import errors
+from services.paths import route_path
 
 _LIVE = "/healthz"  # goes on answering: a process that ends in order is not ill
 _LOOK_EVERY_S = 0.05
@@ -22,7 +23,7 @@ class Door:
         self._inside: set[asyncio.Task[Any] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == _LIVE:
+        if scope["type"] != "http" or route_path(scope) == _LIVE:
             await self._app(scope, receive, send)
             return
         if self._closing:

@@ -2,6 +2,7 @@
 
 The engine batches by itself. An adapter is loaded when it is first asked for, and again when its folder
 has changed or the engine has put it away; one thread sees to that, so that no two ever load the same.
+Requests for what is loaded do not wait for it, and what cannot be loaded is not tried again as it is.
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from captioning.caption_engine import CaptionEngine
-from captioning.errors import ConfigError, EngineUnavailable, ModelNotFound
+from captioning.errors import (
+    AdapterError,
+    AdapterMemoryFull,
+    ConfigError,
+    EngineUnavailable,
+    GenerationFailed,
+    ModelNotFound,
+)
 from captioning.generation import Generation, GenerationRequest
 from captioning.ticket import Ticket
 from rendering.errors import SvgCaptionError
@@ -61,9 +70,11 @@ class EngineHost:
         self._engine = engine
         self._catalog = catalog
         self._observe = observe
-        # Loaded adapters, as they were when they were loaded.
+        # Loaded adapters as they were when they were loaded, and what is wrong with those that cannot be.
         self._stamps: dict[str, tuple[Path, Stamp]] = {}
+        self._problems: dict[str, tuple[tuple[Path, Stamp], AdapterError]] = {}
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
+        self._lookers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="folders")
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
         """One outcome per request, in order; who cancels the call frees the places of all."""
@@ -103,9 +114,13 @@ class EngineHost:
             return _unreadable(adapter_id, error)
         return None
 
-    async def unload(self, adapter_id: str) -> None:
-        """Free an adapter's memory; what is being written with it goes on."""
-        await asyncio.wrap_future(self._loader.submit(self._unload, adapter_id))
+    async def unload(self, adapter_id: str) -> SvgCaptionError | None:
+        """Free an adapter's memory; what is being written with it goes on. What went wrong is a value."""
+        try:
+            await asyncio.wrap_future(self._loader.submit(self._unload, adapter_id))
+        except SvgCaptionError as error:
+            return error
+        return None
 
     async def _follow(
         self, place: int, request: GenerationRequest, tell: Callable[[Piece | End | None], None]
@@ -126,6 +141,12 @@ class EngineHost:
         if request.adapter is None:
             return self._start(request, stream)
         here = copy_context().run  # so that the log has the id of the request there, too
+        looked = self._lookers.submit(here, self._looked_up, request.adapter)
+        folder, now = await asyncio.wrap_future(looked)
+        if self._is_loaded(request.adapter, folder, now):
+            with suppress(ModelNotFound):  # put away at this moment
+                return self._start(request, stream)
+        here = copy_context().run
         submitted = self._loader.submit(here, self._load_and_submit, request, request.adapter, stream)
         try:
             return await asyncio.wrap_future(submitted)
@@ -142,12 +163,30 @@ class EngineHost:
         ticket.when_done(partial(self._observe, ticket))
         return ticket
 
+    def _looked_up(self, adapter_id: str) -> tuple[Path, Stamp]:
+        folder = self._catalog.folder(adapter_id)
+        return folder, stamp(folder)
+
+    def _is_loaded(self, adapter_id: str, folder: Path, now: Stamp) -> bool:
+        return self._stamps.get(adapter_id) == (folder, now) and adapter_id in self._engine.adapters
+
     def _load(self, adapter_id: str, folder: Path) -> None:
-        now = folder, stamp(folder)
-        if self._stamps.get(adapter_id) != now or adapter_id not in self._engine.adapters:
+        now = stamp(folder)
+        if self._is_loaded(adapter_id, folder, now):
+            return
+        known, problem = self._problems.get(adapter_id, (None, None))
+        if problem and known == (folder, now):
+            raise problem
+        try:
             self._engine.load_adapter(folder, adapter_id)  # takes the place of an older one of the same id
-            self._stamps[adapter_id] = now
-            log.info("loaded adapter %s from %s", adapter_id, folder)
+        except AdapterMemoryFull:
+            raise
+        except AdapterError as error:
+            self._problems[adapter_id] = (folder, now), error
+            raise
+        self._problems.pop(adapter_id, None)
+        self._stamps[adapter_id] = folder, now
+        log.info("loaded adapter %s from %s", adapter_id, folder)
 
     def _unload(self, adapter_id: str) -> None:
         if self._stamps.pop(adapter_id, None) and adapter_id in self._engine.adapters:
@@ -167,7 +206,7 @@ async def _outcome(request: GenerationRequest, texts: Awaitable[list[Generation]
         return _unreadable(request.adapter, error)
     except Exception as error:
         log.exception("generation failed")
-        return SvgCaptionError(f"generation failed: {type(error).__name__}")
+        return GenerationFailed(f"The model broke down over this request ({type(error).__name__}).")
 
 
 def _unreadable(adapter_id: str | None, error: OSError) -> ModelNotFound:

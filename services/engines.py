@@ -23,6 +23,7 @@ def make_engine(settings: Settings) -> CaptionEngine:
             model=settings.engine_model,
             loads_adapters=settings.engine_loads_adapters,
             adapters_dir=settings.engine_adapters_dir,
+            own_adapters_dir=settings.adapters_dir,
             prompt_as=settings.engine_prompt_as,
             timeout_s=settings.deadline_s,
             max_requests=most_texts,

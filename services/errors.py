@@ -13,10 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from captioning.errors import AdapterError, EngineClosed, EngineUnavailable, ModelNotFound
+from captioning.errors import (
+    AdapterError,
+    AdapterMemoryFull,
+    CacheLost,
+    EngineClosed,
+    EngineUnavailable,
+    GenerationFailed,
+    ModelNotFound,
+)
 from rendering.errors import SvgCaptionError, SvgRejected
 from services import watch
 
+# The service's own trouble, which may be over in a moment.
+_PASSING = (AdapterMemoryFull, CacheLost, EngineClosed, EngineUnavailable, GenerationFailed)
 UNREADABLE = frozenset({"empty", "encoding", "entities", "malformed", "not_svg"})
 RETRY_AFTER_S = 1
 
@@ -71,7 +81,7 @@ def broken() -> ApiError:
 
 def from_domain(error: SvgCaptionError, param: str | None = None) -> ApiError:
     """What one of our own errors means over HTTP."""
-    if isinstance(error, EngineClosed | EngineUnavailable):
+    if isinstance(error, _PASSING):
         return overloaded(str(error), error.code)
     return ApiError(_status(error), error.code, str(error), param=_param(error) or param)
 

@@ -16,6 +16,7 @@ from services import errors
 from services.access import Access, Keyring
 from services.border import Border
 from services.door import Door
+from services.paths import route_path
 from services.settings import Settings
 from services.watch import Observe, Watch, write_line
 
@@ -90,7 +91,7 @@ class Fork:
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
+        path = route_path(scope)
         is_api = any(path == own or path.startswith(f"{own}/") for own in _API_PATHS)
         await (self._api if is_api else self._page)(scope, receive, send)
 

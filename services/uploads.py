@@ -90,7 +90,11 @@ async def _drawing(body: DrawingBody, urls: SvgUrls) -> Upload:
 async def _from_form(
     request: Request, options: type[Options], max_files: int
 ) -> tuple[Options, list[Upload]]:
-    async with request.form(max_fields=32) as form:
+    try:
+        form = await request.form(max_fields=32)
+    except (LookupError, ValueError) as error:  # such as a charset that is none
+        raise ApiError(400, "invalid_form", f"The form cannot be read: {error}.") from None
+    try:
         parts = form.getlist("file")
         if not parts:
             raise ApiError(422, "missing_file", "The form has no part named 'file'.", param="file")
@@ -103,6 +107,8 @@ async def _from_form(
             )
         uploads = [await _upload(part, index) for index, part in enumerate(parts)]
         fields: Mapping[str, Any] = {name: _one(form.getlist(name)) for name in form if name != "file"}
+    finally:
+        await form.close()
     try:
         return options.model_validate(fields), uploads
     except ValidationError as error:

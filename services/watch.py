@@ -20,6 +20,7 @@ from captioning.generation import Generation
 UNKNOWN = "unknown"  # the path of no route: a client may send any, and each would be a series of metrics
 PROBES = frozenset({"/healthz", "/readyz"})
 CLIENT_CLOSED = 499  # nginx's number for a client that went away; it is never sent
+CANCELLED = "cancelled"
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Watch:
         try:
             await self._app(scope, receive, noting_status)
         except asyncio.CancelledError:
-            record.status, record.outcome = CLIENT_CLOSED, "cancelled"
+            record.status, record.outcome = CLIENT_CLOSED, CANCELLED
             raise
         except BaseException:
             record.outcome = "broken_off"

@@ -40,7 +40,7 @@ class Scenes(Section):
 
     train: Positive = 1200  # samples
     validation: Positive = 200
-    style: Literal["alt", "description"] = "alt"  # of their captions: terse alt text, or a sentence
+    style: Literal["alt", "description", "literal"] = "alt"  # terse alt text, a sentence, or each shape
     seed: Annotated[int, Field(ge=0)] = 1  # the embedded base model was trained on those of seed 0
 
 

@@ -3,12 +3,13 @@
 RUNS is a folder that every node sees, or a bucket: `/shared/runs`, `s3://bucket/runs`, `gs://bucket/runs`.
 In either, a run is the folder of its id, with `job.json` beside what the command wrote. A bucket cannot be
 written to step by step: the command works in a folder of its own (WORK_DIR), which gets what the run has
-already, and is kept afterwards, however the command ended.
+already. What changes there is kept every few minutes and when the command has ended, however it did.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -16,8 +17,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +30,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
 RECORD = "job.json"
+_KEEP_EVERY_S = 300.0  # what a node that is lost takes with it
 _GRACE_S = 600.0  # from the time limit to the end by force: a run saves a checkpoint
 
 app = typer.Typer(
@@ -50,6 +55,9 @@ class Store:
     """The place of all runs, one folder each."""
 
     def __init__(self, runs: str) -> None:
+        self._kept: dict[
+            str, tuple[int, int]
+        ] = {}  # time and size of the files that are there as they are here
         self._fs: FileSystem = LocalFileSystem()
         self._root = str(Path(runs).absolute())
         if "://" in runs:
@@ -92,8 +100,24 @@ class Store:
             copy_files(f"{self._root}/{run}", str(folder), source_filesystem=self._fs)
 
     def keep(self, run: str, folder: Path) -> None:
-        if folder.exists():
-            copy_files(str(folder), f"{self._root}/{run}", destination_filesystem=self._fs)
+        """Make the run what is in `folder`: what is new or has changed is copied, what is gone is deleted."""
+        if not folder.exists():
+            return
+        here = {}
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            with suppress(FileNotFoundError):  # replaced or deleted at this moment
+                name, found = path.relative_to(folder).as_posix(), path.stat()
+                here[name] = found.st_mtime_ns, found.st_size
+                if self._kept.get(name) != here[name]:
+                    self._copy(path, f"{self._root}/{run}/{name}")
+        for name in self.files(run).keys() - here.keys() - {RECORD}:
+            self._fs.delete_file(f"{self._root}/{run}/{name}")
+        self._kept = here
+
+    def _copy(self, path: Path, target: str) -> None:
+        self._fs.create_dir(target.rpartition("/")[0])
+        with path.open("rb") as source, self._fs.open_output_stream(target) as stream:
+            shutil.copyfileobj(source, stream, 1 << 20)
 
 
 @app.command()
@@ -117,12 +141,19 @@ def execute(
     if apart:
         store.fetch(run, work / run)
     words = [word.replace("@runs", str(work)).replace("@run", run) for word in command]
-    status = _status(words, time_limit)
+    status = _status(words, time_limit, partial(_keep_for_now, store, run, work / run) if apart else None)
     if apart:
         _keep(store, run, work / run)
     store.write_record(run, record | {"ended": _now(), "status": status})
     print(f"run {run}: status {status}, kept in {runs}", file=sys.stderr)
     sys.exit(status)
+
+
+def _keep_for_now(store: Store, run: str, folder: Path) -> None:
+    try:
+        store.keep(run, folder)
+    except OSError as error:
+        print(f"run {run} could not be kept for now: {error}", file=sys.stderr)
 
 
 def _keep(store: Store, run: str, folder: Path) -> None:
@@ -160,16 +191,23 @@ def show(
         store.fetch(run, to / run)
 
 
-def _status(command: Sequence[str], time_limit: float | None) -> int:
-    """Ctrl-C and `ray job stop` reach every process of a job: the command ends itself, we wait for it."""
+def _status(command: Sequence[str], time_limit: float | None, keep: Callable[[], None] | None) -> int:
+    """Ctrl-C and `ray job stop` reach every process of a job: the command ends itself, we wait for it.
+
+    Meanwhile `keep` is called every few minutes.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: None)
     process = subprocess.Popen(command)
-    try:
-        return _shell_status(process.wait(time_limit))
-    except subprocess.TimeoutExpired:
-        print(f"interrupted after {time_limit:g} s, the time limit", file=sys.stderr)
-        process.send_signal(signal.SIGINT)
+    ends_at = math.inf if time_limit is None else time.monotonic() + time_limit
+    while (left := ends_at - time.monotonic()) > 0:
+        try:
+            return _shell_status(process.wait(min(left, _KEEP_EVERY_S)))
+        except subprocess.TimeoutExpired:
+            if keep:
+                keep()
+    print(f"interrupted after {time_limit:g} s, the time limit", file=sys.stderr)
+    process.send_signal(signal.SIGINT)
     try:
         return _shell_status(process.wait(_GRACE_S)) or os.EX_TEMPFAIL
     except subprocess.TimeoutExpired:

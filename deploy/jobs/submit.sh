@@ -9,6 +9,11 @@ export RAY_API_SERVER_ADDRESS="${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}"
 # The Ray that `make demo` starts asks for the token that it left here.
 [ ! -e ~/.ray/auth_token ] || export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"
 
+[[ "$RAY_API_SERVER_ADDRESS" != http* ]] || curl -sSo /dev/null --max-time 10 "$RAY_API_SERVER_ADDRESS" || {
+    echo "No Ray answers at $RAY_API_SERVER_ADDRESS. Start one (make demo), or set RAY_API_SERVER_ADDRESS." >&2
+    exit 1
+}
+
 time=$(date +%Y%m%d-%H%M%S)
 run=${RUN:-$1-$time}
 shift

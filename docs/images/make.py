@@ -30,17 +30,21 @@ SCREENS = {  # name: width, height, dark
     "page-phone": (390, 844, False),
     "page-phone-dark": (390, 844, True),
 }
+SHOWN = ("page",)  # in the documents; the others are for whoever looks at the page
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Makes the pictures of the documents anew.")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of the running service")
-    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument(
+        "--out", type=Path, help="folder for all of them; default: those of the documents, in place"
+    )
     options = parser.parse_args()
     with chromium() as browser:
-        for name, (width, height, dark) in SCREENS.items():
+        for name in SCREENS if options.out else SHOWN:
+            width, height, dark = SCREENS[name]
             picture = captioned(browser, options.url, width, height, dark=dark)
-            (options.out / f"{name}.png").write_bytes(picture)
+            ((options.out or FOLDER) / f"{name}.png").write_bytes(picture)
 
 
 @contextmanager

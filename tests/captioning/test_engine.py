@@ -217,6 +217,7 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
         (lambda folder: spoil_config(folder, target_modules=["q_proj"]), "has no target in this base model"),
         (lambda folder: spoil_config(folder, r=8), "has another shape than here"),
         (lambda folder: spoil_config(folder, r="many"), "does not fit this base model"),
+        (lambda folder: spoil_config(folder, target_modules="("), "does not fit this base model"),
         (lambda folder: spoil_tensors(folder, lambda it: it.pop(FIRST)), f"'{FIRST}' is missing"),
         (lambda folder: spoil_tensors(folder, lambda it: it[FIRST].fill_(float("nan"))), "are not finite"),
         (

@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from captioning.engine import Engine, GenerationRequest, Ticket
 from captioning.errors import (
     AdapterError,
+    AdapterMemoryFull,
+    CacheLost,
     ConfigError,
     EngineClosed,
     ModelNotFound,
@@ -295,8 +297,11 @@ def test_the_adapter_that_was_not_used_for_longest_makes_room(
     endless.load_adapter(make_adapter(llama, tmp_path / "e", "e", **ADAPTERS["b"]))
     assert list(endless.adapters) == ["d", "a", "b", "e"]
     assert (endless.load_now.adapter_loads, endless.load_now.adapter_evictions) == (loads + 1, 1)
+    endless._shelf._max_bytes = 180_000  # enough for it alone
+    with pytest.raises(AdapterMemoryFull, match="and adapters in use hold"):
+        endless.load_adapter(folders["tiny-llama"]["c"])
     endless._shelf._max_bytes = 1
-    with pytest.raises(AdapterError, match="the budget is 1 and adapters in use hold"):
+    with pytest.raises(AdapterError, match=r"the budget is 1\. Raise the budget"):
         endless.load_adapter(folders["tiny-llama"]["c"])
     assert sorted(endless.adapters) == ["a", "b", "d", "e"]
     ticket.cancel()
@@ -354,3 +359,63 @@ def test_an_error_of_the_engine_itself_is_no_end(engine: Engine, monkeypatch: py
             engine.generate([job])
     assert engine.generate([job]) == expected
     assert engine.load_now.failed == 1
+
+
+@pytest.mark.parametrize("error", [torch.AcceleratorError("CUDA error"), RuntimeError("a bug")])
+def test_an_engine_whose_passes_all_fail_ends(engine: Engine, error: Exception) -> None:
+    """Else it would answer every request at once with an error, and draw more of them than its peers."""
+    job = requests_of(engine)[0]
+    engine.generate([job])
+
+    def fail(*_: object) -> None:
+        raise error
+
+    model: Any = engine._model
+    model.register_forward_pre_hook(fail)
+    with pytest.raises(type(error)):
+        engine.generate([job])
+    for _ in range(20):
+        if engine.closed:
+            break
+        with pytest.raises((type(error), EngineClosed)):
+            engine.generate([job])
+    until(lambda: engine.closed)
+    with pytest.raises(EngineClosed):
+        engine.submit(job)
+
+
+def test_an_engine_outlives_what_is_too_large_for_it(engine: Engine) -> None:
+    job = requests_of(engine)[0]
+    expected = engine.generate([job])
+    token = int(engine.tokenizer.pad_token_id or 0)
+    hook = fail_on(engine, token)
+    for _ in range(20):
+        with pytest.raises(MemoryError):
+            engine.generate([replace(job, prompt_ids=[*job.prompt_ids[:-1], token])])
+    hook.remove()
+    assert engine.generate([job]) == expected
+
+
+def test_a_cache_that_cannot_grow_costs_who_is_in_it_and_nobody_else(
+    endless: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [expected] = endless.generate([replace(long(endless), max_new_tokens=5)])
+    ticket = endless.submit(long(endless))
+    until(lambda: endless.load_now.rows == 1)
+    made = 0
+
+    def fail_at_the_second(self: Any, like: torch.Tensor) -> torch.Tensor:
+        nonlocal made
+        made += 1
+        if made == 2:  # the keys of the second layer
+            raise torch.OutOfMemoryError("no memory")
+        return like.new_zeros(self.slots, like.shape[1], self.tokens, like.shape[3])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("captioning.slots._SlotCache._empty", fail_at_the_second)
+        with pytest.raises(CacheLost):
+            endless.submit(long(endless)).result(30)
+    with pytest.raises(CacheLost):
+        ticket.result(30)
+    assert endless.generate([replace(long(endless), max_new_tokens=5)]) == [expected]
+    assert not endless.closed

@@ -168,6 +168,7 @@ def test_adapters_under_the_servers_names_and_paths(
     )
     engine.load_adapter(icons)
     assert server.loaded == {"team/icons": "icons"}
+    assert engine.load_now.adapter_loads == 1
     engine.generate([replace(job(engine), adapter="icons")])
     assert server.asked[-1]["model"] == "team/icons"
     static = connect(llama, server, adapter_names=names)
@@ -221,3 +222,21 @@ def test_an_engine_that_nobody_holds_ends_its_thread(llama: Path, server: Comple
     gc.collect()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_nested_folder_is_named_by_its_whole_path_to_the_server(
+    llama: Path, server: CompletionsServer, icons: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for root in (here, there):
+        shutil.copytree(icons, root / "runs" / "7")
+    make_adapter(llama, there / "7", "another", seed=9)
+    engine = connect(llama, server, loads_adapters=True, adapters_dir=str(there), own_adapters_dir=here)
+    engine.load_adapter(here / "runs" / "7", "mine")
+    assert server.loaded == {"mine": "icons"}
+    engine.unload_adapter("mine")
+    engine.load_adapter(here / "runs" / "7", "mine")
+    server.loaded.clear()  # another engine had it unloaded
+    engine.unload_adapter("mine")
+    assert "mine" not in engine.adapters
+    engine.close()

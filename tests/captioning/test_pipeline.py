@@ -29,10 +29,11 @@ def test_bytes_become_the_prompt_of_their_canonical_text() -> None:
         SVG,
         f'<?xml version="1.0" encoding="UTF-16"?>\n{SVG}',
         f'\ufeff<?xml version="1.0"?>{SVG}',
+        f"\n {SVG}",
         SVG.encode("utf-16"),
         gzip.compress(SVG.encode()),
     ],
-    ids=["text", "text with a declaration", "byte-order mark", "utf-16", "gzip"],
+    ids=["text", "text with a declaration", "byte-order mark", "white space", "utf-16", "gzip"],
 )
 def test_the_same_drawing_is_the_same_prompt(same: bytes | str) -> None:
     assert prepare(same, TOKENIZER).prompt_ids == prepare(SVG.encode(), TOKENIZER).prompt_ids
@@ -52,3 +53,10 @@ def test_limits_are_passed_on() -> None:
 
 def test_bytes_stay_as_they_are() -> None:
     assert as_bytes(b"\xff") == b"\xff"
+
+
+@pytest.mark.parametrize("filler", [" ", "<?xml ", "<?xml >"])
+def test_text_is_read_once_however_long(filler: str) -> None:
+    """In time that grows with its square, this would be days."""
+    text = filler * (8_000_000 // len(filler))
+    assert len(as_bytes(text + SVG)) <= len(text + SVG) + 1

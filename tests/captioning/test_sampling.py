@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 
 from captioning.sampling import NOT_A_NUMBER, choose
@@ -23,6 +24,12 @@ def test_rows_are_chosen_each_by_its_own() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
     assert choose(logits, [0.0, 1.0, 1.0], [0.5, 0.0, 0.999999]) == [1, 0, 2]
     assert choose(logits[1:], [1.0, 1.0], [0.0, 0.999999]) == [0, 2]
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-40, 5e-324])
+def test_the_lowest_temperatures_are_those_of_greedy_texts(temperature: float) -> None:
+    logits = torch.tensor([[0.0, 20.0, 10.0]])
+    assert choose(logits, [temperature], [0.999999]) == [1]
 
 
 def test_what_is_not_finite_is_no_token() -> None:

@@ -30,6 +30,12 @@ def test_file_is_valid(compose: dict[str, Any], schema: Any) -> None:
     jsonschema.validate(compose, schema)
 
 
+def test_the_file_for_gpus_adds_one_to_the_service(compose: dict[str, Any], schema: Any) -> None:
+    more = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text(encoding="utf-8"))
+    jsonschema.validate(more, schema)
+    assert more["services"].keys() == {"captioner"} <= compose["services"].keys()
+
+
 def test_an_unknown_key_is_found(compose: dict[str, Any], schema: Any) -> None:
     captioner = compose["services"]["captioner"] | {"cap_dropped": ["ALL"]}
     with pytest.raises(jsonschema.ValidationError, match="cap_dropped"):
@@ -68,3 +74,13 @@ def test_grafana_reads_dashboards_where_they_are_mounted(compose: dict[str, Any]
     (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())["datasources"]
     assert provider["options"]["path"] in mounts
     assert re.fullmatch(r"http://(\w+):9090", source["url"])[1] in compose["services"]  # type: ignore[index]
+
+
+def test_prometheus_scrapes_the_service(compose: dict[str, Any]) -> None:
+    command = compose["services"]["prometheus"]["command"]
+    assert "--config.file=/etc/prometheus/compose.yaml" in command
+    config = yaml.safe_load((DEPLOY / "prometheus/compose.yaml").read_text(encoding="utf-8"))
+    (target,) = config["scrape_configs"][0]["static_configs"][0]["targets"]
+    name, _, port = target.partition(":")
+    words = compose["services"][name]["command"]
+    assert words[words.index("--metrics-port") + 1] == port

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from deploy.jobs.runs import Store, _status
 from services.settings import Settings
 from training.recipe import load_recipe
 
@@ -29,7 +31,8 @@ def submitted(job: str, folder: Path, **environment: str) -> list[str]:
     ray, arguments = folder / "ray", folder / "arguments"
     ray.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {arguments}\n', encoding="utf-8")
     ray.chmod(0o755)
-    settings = {"RAY": str(ray), "RUNS_DIR": str(folder / "runs")} | environment
+    settings = {"RAY": str(ray), "RUNS_DIR": str(folder / "runs"), "RAY_API_SERVER_ADDRESS": "stand-in"}
+    settings |= environment
     subprocess.run([DEPLOY / "jobs" / job], check=True, env=os.environ | settings, capture_output=True)
     return arguments.read_text(encoding="utf-8").splitlines()
 
@@ -113,6 +116,47 @@ def test_run_is_kept_with_its_status_and_goes_on(tmp_path: Path, apart: bool) ->
     shown = runs("show", "a", "--runs", str(tmp_path / "runs"), "--to", str(tmp_path / "copy"))
     assert "status 3" in shown.stdout
     assert (tmp_path / "copy/a/steps").read_text() == "step\nstep\n"
+
+
+def test_what_changes_is_kept_while_the_command_runs(tmp_path: Path) -> None:
+    """A killed driver takes little with it, and checkpoints that were deleted do not come back."""
+    work, store = tmp_path / "work" / "a", Store(str(tmp_path / "runs"))
+    (work / "checkpoint-1").mkdir(parents=True)
+    (work / "checkpoint-1" / "state").write_text("1")
+    (work / "log").write_text("one line")
+    store.write_record("a", {})
+    keep = partial(store.keep, "a", work)
+    code = f"""
+import shutil, time
+from pathlib import Path
+time.sleep(0.5)
+shutil.rmtree({str(work / "checkpoint-1")!r})
+Path({str(work / "log")!r}).write_text("two lines")
+time.sleep(60)"""
+    keep()
+    assert store.files("a") == {"checkpoint-1/state": 1, "job.json": 2, "log": 8}
+    kept = tmp_path / "runs" / "a"
+    unchanged = (kept / "log").stat().st_mtime_ns
+    keep()
+    assert (kept / "log").stat().st_mtime_ns == unchanged
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deploy.jobs.runs._KEEP_EVERY_S", 0.2)
+        assert _status([sys.executable, "-c", code], 3.0, keep) != 0
+    assert store.files("a") == {"job.json": 2, "log": 9}
+    assert (kept / "log").read_text() == "two lines"
+
+
+def test_a_job_without_a_cluster_is_told_so(tmp_path: Path) -> None:
+    settings = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9", "RUNS_DIR": str(tmp_path)}
+    finished = subprocess.run(
+        [DEPLOY / "jobs/test_svg.sh"],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "No Ray answers at http://127.0.0.1:9. Start one (make demo)" in finished.stderr
 
 
 def test_run_that_did_not_end_is_listed_as_such(tmp_path: Path) -> None:

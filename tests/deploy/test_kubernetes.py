@@ -65,7 +65,7 @@ def test_there_are_overlays_for_both_kinds_of_machine() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_resource_is_valid(name: str) -> None:
-    for resource in render(OVERLAYS / name):
+    for resource in [*render(OVERLAYS / name), *render(ROOT / "deploy/kubernetes/base/volumes")]:
         validate(resource)
 
 
@@ -134,7 +134,9 @@ def test_pods_satisfy_the_restricted_standard(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_claims_and_policies_reach_the_pods(name: str) -> None:
     resources = render(OVERLAYS / name)
-    claims = {item["metadata"]["name"] for item in resources if item["kind"] == "PersistentVolumeClaim"}
+    assert "PersistentVolumeClaim" not in {item["kind"] for item in resources}, "deleted with the overlay"
+    volumes = render(ROOT / "deploy/kubernetes/base/volumes")
+    claims = {item["metadata"]["name"] for item in volumes if item["kind"] == "PersistentVolumeClaim"}
     selected = [
         item["spec"]["podSelector"]["matchLabels"] for item in resources if item["kind"] == "NetworkPolicy"
     ]
@@ -146,6 +148,26 @@ def test_claims_and_policies_reach_the_pods(name: str) -> None:
             if "persistentVolumeClaim" in volume
         ]
         assert set(used) <= claims
+
+
+def test_replicas_have_time_to_answer_what_they_have_begun() -> None:
+    resource = ray_resource("cpu/service")
+    (group,) = cluster(resource)["workerGroupSpecs"]
+    spec = group["template"]["spec"]
+    drain_s = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}[
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+    ]
+    deadline_s = Settings().deadline_s
+    assert deadline_s < float(drain_s) < spec["terminationGracePeriodSeconds"]
+    assert spec["terminationGracePeriodSeconds"] < resource["spec"]["rayClusterDeletionDelaySeconds"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_autoscalers_pod_gets_a_token_of_the_api_server(name: str) -> None:
+    resource = ray_resource(name)
+    needs = cluster(resource).get("enableInTreeAutoscaling", False)
+    tokens = [pod["spec"].get("automountServiceAccountToken", True) for pod in pods(resource)]
+    assert tokens == [needs, *[False] * (len(tokens) - 1)]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("gpu/")])

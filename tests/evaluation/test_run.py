@@ -17,7 +17,7 @@ from captioning.errors import AdapterError, ConfigError, CorpusError
 from evaluation.candidates import read_candidates
 from evaluation.report import ScoredRow, UnavailableRow
 from evaluation.run import RunOptions, run_suite
-from evaluation.suite import load_suite
+from evaluation.suite import checked_quantization, load_suite
 from tests.captioning.helpers import make_adapter
 from tests.tiny_models import make_tiny_llama
 
@@ -190,6 +190,20 @@ def test_another_training_corpus_is_another_run_wherever_it_lies(
     assert run(None) == run(tmp_path / "copy.jsonl") != run(tmp_path / "other.jsonl")
 
 
+def test_another_base_model_takes_the_place_of_the_suites(
+    corpus: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    suite = load_suite(_suite(tmp_path, "base: {kind: engine, model: nobody/nothing}", "[shape_accuracy]"))
+    options = RunOptions(runs_dir=tmp_path / "runs", limit=2, model=str(tiny_llama))
+    [row] = run_suite(*suite, options, _Progress())[0].rows
+    assert isinstance(row, ScoredRow)
+    with pytest.raises(ConfigError, match="no quantization 'q4'"):
+        checked_quantization("q4", "some")
+    with pytest.raises(ConfigError, match="the model that --model names"):
+        checked_quantization("nf4", None)
+    assert checked_quantization("nf4", "some") == "nf4"
+
+
 def test_the_report_has_scores_by_source(samples: list[Sample], tmp_path: Path) -> None:
     sources = ("scenes", "@tabler/icons@3")
     write_corpus(
@@ -270,7 +284,7 @@ _KILLED_AFTER_SEVEN = """
 import os, signal, sys
 from pathlib import Path
 from evaluation.run import RunOptions, run_suite
-from evaluation.suite import load_suite
+from evaluation.suite import checked_quantization, load_suite
 from tests.captioning.helpers import make_adapter
 from tests.tiny_models import make_tiny_llama
 
@@ -308,7 +322,7 @@ _KILLED_TEN_TIMES = """
 import os, random, signal, sys
 from pathlib import Path
 from evaluation.run import RunOptions, run_suite
-from evaluation.suite import load_suite
+from evaluation.suite import checked_quantization, load_suite
 
 suite, options, rng = load_suite(sys.argv[1]), RunOptions(runs_dir=Path(sys.argv[2])), random.Random(0)
 

@@ -78,8 +78,9 @@ class FakeEngine:
         self.adapters[name] = folder
         return AdapterError("adapter 'broken' does not fit.") if name == "broken" else None
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str) -> SvgCaptionError | None:
         self.adapters.pop(name, None)
+        return AdapterError("it clings to it.") if name == "clinging" else None
 
     async def ready(self) -> bool:
         return self.is_ready

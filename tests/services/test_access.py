@@ -19,7 +19,8 @@ from services import access
 from services.access import Keyring, add_key, hash_of, read_keys
 from services.administration import ADMIN_PATHS
 from services.page_client import PageClient
-from tests.services.helpers import SQUARE, FakeEngine, service
+from services.paths import route_path
+from tests.services.helpers import SQUARE, FakeEngine, api_app, service
 from tests.services.test_command import run
 
 
@@ -275,3 +276,29 @@ def test_the_documents_commands_make_keys_that_open_what_they_say(
         }
     assert statuses["website"] == 403
     assert statuses["operator"] not in {401, 403}
+
+
+def test_a_prefix_opens_no_door(
+    base_model: Path, engine: FakeEngine, keys_file: Path, key: str, tmp_path: Path
+) -> None:
+    """Ray Serve leaves its route prefix in the path; Starlette's router takes it off."""
+    with api_app(base_model, engine, keys_file=keys_file) as app:
+        client = TestClient(app, root_path="/svg")
+        bearer = {"Authorization": f"Bearer {key}"}
+        assert client.get("/svg/v1/models").status_code == 401
+        assert client.post("/svg/v1/load_lora_adapter", headers=bearer).status_code == 403
+        answer = client.get("/svg/v1/models", headers=bearer)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "below"),
+    [
+        ("/v1/x", "", "/v1/x"),
+        ("/svg/v1/x", "/svg", "/v1/x"),
+        ("/svg", "/svg", ""),
+        ("/svgs/v1", "/svg", "/svgs/v1"),
+    ],
+)
+def test_the_path_below_a_prefix(path: str, root: str, below: str) -> None:
+    assert route_path({"path": path, "root_path": root}) == below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,43 @@ def test_adapters_come_from_the_addresses_that_are_allowed(
             "s3://bucket/adapters/icons",
         ):
             assert refusal(load(admin, "b", address)) == (403, "forbidden", "lora_path"), address
+
+
+def test_a_refused_replacement_leaves_the_served_copy_whole(
+    base_model: Path, engine: FakeEngine, folder: Path, tmp_path: Path
+) -> None:
+    make_adapter(base_model, tmp_path / "store" / "good", "good")
+    bad = make_adapter(base_model, tmp_path / "store" / "bad", "bad")
+    manifest = make_manifest(str(base_model), "bad", base_fingerprint="sha256:other")
+    (bad / "manifest.json").write_text(manifest.model_dump_json())
+    address = f"file://{tmp_path}/store"
+    options: dict[str, Any] = {"adapters_dir": folder, "runtime_adapters": True}
+    with service(base_model, engine, adapter_sources=[address], **options) as admin:
+        assert load(admin, "mine", f"{address}/good").is_success
+        first = engine.adapters["mine"]
+        assert refusal(load(admin, "mine", f"{address}/bad", load_inplace=True))[0] == 409
+        assert served(admin) == ["tiny", "mine"]
+        assert list(first.parent.iterdir()) == [first]
+        assert load(admin, "mine", f"{address}/good", load_inplace=True).is_success
+        assert list(first.parent.iterdir()) == [engine.adapters["mine"]] != [first]
+
+
+def test_an_engine_that_does_not_let_go_is_for_the_log(
+    admin: TestClient, base_model: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_adapter(base_model, folder / "clinging", "clinging")
+    assert unload(admin, "clinging").is_success
+    assert served(admin) == ["tiny"]
+    assert "it clings to it" in caplog.text
+
+
+def test_a_manifest_with_an_odd_date_hides_no_other(
+    admin: TestClient, base_model: Path, folder: Path
+) -> None:
+    make_adapter(base_model, folder / "icons", "icons")
+    odd = make_adapter(base_model, folder / "odd", "odd") / "manifest.json"
+    odd.write_text(json.dumps(json.loads(odd.read_text()) | {"created": "yesterday"}))
+    assert served(admin) == ["tiny", "icons"]
 
 
 def test_it_is_off_unless_a_setting_turns_it_on(client: TestClient, base_model: Path, tmp_path: Path) -> None:

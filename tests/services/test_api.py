@@ -153,6 +153,10 @@ def test_bodies_that_are_neither_json_nor_form(client: TestClient) -> None:
     assert error(post("/v1/captions", content=SQUARE), 415)["type"] == "unsupported_media_type"
     assert error(post("/v1/captions", content=SQUARE, headers=form_type), 400)["type"] == "bad_request"
     assert error(post("/v1/captions", content="nonsense", headers=broken_form), 400)["type"] == "bad_request"
+    for charset in ("undefined", "punycode", "none-such"):
+        odd = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+        part = '--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n\xff\r\n--x--\r\n'
+        assert post("/v1/captions", content=part.encode("latin-1"), headers=odd).status_code in (400, 422)
     assert error(post("/v1/captions", files={"picture": SQUARE}), 422)["type"] == "missing_file"
     assert error(upload(client, *[SQUARE] * 17), 413)["type"] == "too_many_files"
 

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from services.border import SECURITY_HEADERS, Border
-from tests.services.helpers import SQUARE, FakeEngine, service
+from services.watch import Record
+from tests.services.helpers import SQUARE, FakeEngine, api_app, service
 
 MIB = 1 << 20
 
@@ -78,6 +79,34 @@ def test_a_bug_is_a_500_in_words_and_a_traceback_in_the_log(
     assert "secret" not in answer.text
     assert answer.json()["error"]["request_id"] in caplog.text
     assert "secret detail" in caplog.text
+
+
+def test_who_hangs_up_while_sending_is_no_fault_of_ours(base_model: Path, engine: FakeEngine) -> None:
+    records: list[Record] = []
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "path": "/v1/captions",
+        "method": "POST",
+        "headers": headers,
+        "query_string": b"",
+    }
+    with api_app(base_model, engine, records.append) as app:
+        asyncio.run(app(scope, receive, send))
+    assert sent == []
+    assert [(record.status, record.outcome) for record in records] == [(499, "cancelled")]
 
 
 def _call(app: Border, receive: Receive) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from captioning.base_models import resolve, weight_fingerprint
 from captioning.engine import Engine, GenerationRequest
-from captioning.errors import AdapterError, ModelNotFound
-from rendering.errors import SvgCaptionError
+from captioning.errors import AdapterError, GenerationFailed, ModelNotFound, ServerRefused
 from services.catalog import Catalog
 from services.engine_host import End, EngineHost, News, Outcome, Piece
+from services.errors import from_domain
 from tests.captioning.helpers import make_adapter, make_manifest
 
 PROMPT = list(range(20, 60))
@@ -91,8 +92,10 @@ def test_a_poison_request_fails_alone(host: EngineHost) -> None:
     poison = GenerationRequest([13, *PROMPT], max_new_tokens=12)
     good, bad, fine = asyncio.run(host.generate([_request(None), poison, _request(None)]))
     assert text(good) == text(fine)
-    assert isinstance(bad, SvgCaptionError)
-    assert str(bad) == "generation failed: RuntimeError"
+    assert isinstance(bad, GenerationFailed)
+    assert str(bad) == "The model broke down over this request (RuntimeError)."
+    assert from_domain(bad, "svg").status_code == 503
+    assert from_domain(bad, "svg").param is None
 
 
 def test_an_adapter_that_was_put_away_for_memory_comes_back(
@@ -188,3 +191,67 @@ def test_an_adapter_has_the_name_it_was_loaded_by_until_it_is_unloaded(
     (folder / "adapter_model.safetensors").write_bytes(b"nothing")
     assert isinstance(asyncio.run(host.load("mine", folder)), AdapterError)
     assert isinstance(asyncio.run(host.load("mine", tmp_path / "gone")), ModelNotFound)
+
+
+def test_what_cannot_be_loaded_is_not_read_again_until_it_changes(
+    host: EngineHost, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_adapter(base_model, tmp_path / "icons", "icons")
+    config = tmp_path / "icons" / "adapter_config.json"
+    good = config.read_text()
+    config.write_text(good.replace("q_proj", "q_projection"))
+    loads: list[str] = []
+    load = running(host).load_adapter
+
+    def counted(folder: str | Path, adapter_id: str | None = None) -> Any:
+        loads.append(str(adapter_id))
+        return load(folder, adapter_id)
+
+    monkeypatch.setattr(running(host), "load_adapter", counted)
+    outcomes = generate(host, "icons", "icons") + generate(host, "icons")
+    assert [type(outcome) for outcome in outcomes] == [AdapterError] * 3
+    assert loads == ["icons"]
+    config.write_text(good)
+    assert text(generate(host, "icons")[0])
+    assert loads == ["icons"] * 2
+
+
+def test_who_asks_for_a_loaded_adapter_waits_for_no_other(
+    host: EngineHost, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("icons", "slow"):
+        make_adapter(base_model, tmp_path / name, name)
+    expected = text(generate(host, "icons")[0])
+    load, go_on = running(host).load_adapter, threading.Event()
+
+    def slow(folder: str | Path, adapter_id: str | None = None) -> Any:
+        assert go_on.wait(30)
+        return load(folder, adapter_id)
+
+    monkeypatch.setattr(running(host), "load_adapter", slow)
+
+    async def ask() -> list[Outcome]:
+        waiting = asyncio.create_task(host.generate([_request("slow")]))
+        await asyncio.sleep(0.1)
+        first = await host.generate([_request("icons")])
+        assert not waiting.done()
+        go_on.set()
+        return first + await waiting
+
+    first, second = asyncio.run(ask())
+    assert text(first) == expected
+    assert text(second)
+
+
+def test_what_goes_wrong_with_unloading_is_a_value(
+    host: EngineHost, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_adapter(base_model, tmp_path / "icons", "icons")
+    generate(host, "icons")
+
+    def refuse(_: str) -> None:
+        raise ServerRefused("no")
+
+    monkeypatch.setattr(running(host), "unload_adapter", refuse)
+    assert isinstance(asyncio.run(host.unload("icons")), ServerRefused)
+    assert asyncio.run(host.unload("icons")) is None

@@ -38,3 +38,10 @@ def test_command_succeeds(command: str) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.strip()
+
+
+@pytest.mark.parametrize("page", ["rendering", "evaluation"])
+def test_the_python_in_the_documents_runs(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, check=True, timeout=120)

@@ -132,8 +132,11 @@ def build_corpus(
     """Writes train.jsonl, validation.jsonl and test.jsonl with their manifests, and report.json, to `out`.
 
     Raises:
-        CorpusError: an icon package that cannot be fetched or is not the pinned one.
+        CorpusError: an icon package that cannot be fetched or is not the pinned one, or icons are to get
+            literal captions, which need the truth about every shape.
     """
+    if spec.icons and spec.style == "literal":
+        raise CorpusError("literal captions are there for scenes only: leave out the icons (--icons '')")
     builder = _Builder()
     with ProcessPoolExecutor(workers) as pool:
         for family in spec.icons:

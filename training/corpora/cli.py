@@ -46,7 +46,9 @@ def build(
         str, typer.Option(callback=_known_families, help="Icon families, with commas between; or nothing.")
     ] = ",".join(TRAINING_FAMILIES),
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    style: Annotated[str, typer.Option(help="Of the captions: description or alt.")] = "description",
+    style: Annotated[
+        str, typer.Option(help="Of captions: description, alt, or literal (scenes).")
+    ] = "description",
     max_chars: Annotated[
         int, typer.Option(min=1, help="Canonical text above this length is left out.")
     ] = CorpusSpec.max_canonical_chars,

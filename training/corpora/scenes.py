@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.corpora.dialects import write_svg
+from training.corpora.literal import literal
 from training.corpora.object_scenes import counted_things, landscape, thing, two_things
 from training.corpora.shape_scenes import arrow, counted, lines, pair, pattern, several, single, two_groups
 from training.corpora.sign_scenes import chart, face, flag, text
 from training.corpora.sketch import SceneTruth, Sketch, Studio
 from training.corpora.wording import sentence
 
-Style = Literal["description", "alt"]
-"""A full sentence, or terse alt text: lower case, no article, no full stop."""
+Style = Literal["description", "alt", "literal"]
+"""A full sentence; terse alt text (lower case, no article, no full stop); or shapes with colour and place."""
 
 _HELD_OUT_SHARE = 10  # one combination of shape and colour in so many
 
@@ -68,6 +69,8 @@ def generate_scene(seed: int, style: Style = "description", kind: str | None = N
 def _references(sketch: Sketch, style: Style, rng: random.Random) -> tuple[str, ...]:
     if style == "alt":
         return tuple(dict.fromkeys(sketch.alts))
+    if style == "literal":
+        return (sentence(literal(sketch.objects, sketch.background, sketch.width / 100)),)
     plain, *others = dict.fromkeys(sentence(text) for text in sketch.descriptions)
     return (plain, *rng.sample(others, min(len(others), rng.randint(1, 4))))
 

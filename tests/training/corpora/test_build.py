@@ -134,5 +134,11 @@ def test_scenes_of_two_splits_are_different_drawings(tmp_path: Path) -> None:
 
 
 def test_an_unknown_style_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no caption style 'poem'\. Known: description, alt"):
+    with pytest.raises(CorpusError, match=r"no caption style 'poem'\. Known: description, alt, literal"):
         write_scenes(tmp_path / "x.jsonl", split="train", samples=1, style="poem")
+
+
+def test_icons_have_no_literal_captions(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="for scenes only"):
+        build_corpus(CorpusSpec(scenes=1, style="literal"), tmp_path / "out", tmp_path / "cache")
+    assert not (tmp_path / "out").exists()

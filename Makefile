@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench job-llama-te job-gemma-te job-test-svg job-ext-capt job-results \
   lock lock-cpu image image-cpu sbom audit
-JOBS := job-llama-te job-gemma-te job-test-svg job-ext-capt
+JOBS := job-llama-te job-gemma-te job-test-svg job-ext-capt job-caption
 IMAGE := svg-captioner:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 CONTAINER ?= docker
 
@@ -39,12 +39,13 @@ bench: setup ## Run every script in benchmarks/; two compare with TRL: pip insta
 	  PYTHONPATH=".:$$PYTHONPATH" $(PYTHON) "$$script" || failed="$$failed $$script"; done; \
 	  [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
-# Each of the four takes RUNS_DIR=s3://bucket/runs, RUN=id to go on with a run, and ARGS for its command, such as
+# Each takes RUNS_DIR=s3://bucket/runs, RUN=id to go on with a run, and ARGS for its command, such as
 # job-llama-te ARGS=max_steps=20, job-test-svg ARGS="--samples 50", job-ext-capt ARGS="--limit 20".
 job-llama-te: ## Fine-tune Llama 3.1 8B on the Ray at RAY_API_SERVER_ADDRESS (MODEL=embedded for a small run)
 job-gemma-te: ## Fine-tune Gemma 2 9B there (MODEL=embedded)
 job-test-svg: ## Compare SVG renderers there
 job-ext-capt: ## Score BLIP, ViT-GPT2 and CogVLM there (SUITE=embedded)
+job-caption: ## Caption files there (ARGS="/shared/drawings --workers 4")
 $(JOBS): job-%: setup
 	@deploy/jobs/$(subst -,_,$*).sh $(ARGS)
 

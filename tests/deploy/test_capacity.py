@@ -75,3 +75,27 @@ def test_figures_are_measured() -> None:
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert re.search(r"^--prefill-ms \d+\.\d --step-ms \d", finished.stdout, re.M)
+
+
+def test_the_page_has_what_its_command_says() -> None:
+    page = (ROOT / "docs/capacity.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"deploy\.capacity (plan .*) --users 100 --every-s 10", page)
+    rows = re.findall(r"^\| ([\d,]+)(, two ingresses)? \| (\w+)[^|]* \|(.*)\|(.*)\| (\d+) % \|$", page, re.M)
+    assert len(rows) == 4
+    for users, two, engines, p95, load, ingress_load in rows:
+        words = [*command.split(), "--every-s=10", f"--users={users.replace(',', '')}", "--json"]
+        words += ["--ingresses=2"] * bool(two)
+        finished = subprocess.run(
+            [sys.executable, "-m", "deploy.capacity", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        facts = json.loads(finished.stdout)
+        assert f"{facts['ingress_load']:.0%}" == f"{ingress_load}%"
+        if facts["enough"]:
+            found = (str(facts["engines"]), f"{facts['p95_s']:.1f} s", f"{facts['engine_load']:.0%}")
+            assert found == (engines, p95.strip(), load.replace(" ", ""))
+        else:
+            assert engines.startswith("none")

@@ -180,6 +180,29 @@ def test_jobs_outlive_a_cut_cable(cluster: Callable[[], None], tmp_path: Path) -
     )
     subprocess.run(evaluation, cwd=ROOT, check=True, stdout=log, stderr=log)
     assert (tmp_path / "scores/report.json").exists()
-    for run in ("cut", "scores"):
+    drawings = tmp_path / "drawings"
+    drawings.mkdir()
+    samples = sorted((ROOT / "services/samples").glob("*.svg"))
+    for number in range(600):
+        shutil.copyfile(samples[number % len(samples)], drawings / f"{number:03}.svg")
+    written = tmp_path / "captions" / "captions.jsonl"
+    captioning = subprocess.Popen(
+        submit("caption", tmp_path, "captions", str(drawings), "--workers", "2"),
+        cwd=ROOT,
+        stdout=log,
+        stderr=log,
+    )
+    wait_for(
+        lambda: captioning.poll() is not None or (written.exists() and written.read_bytes().count(b"\n") > 9)
+    )
+    assert captioning.poll() is None, (tmp_path / "training.log").read_text()
+    cluster()  # its node is gone at once, and another in its place
+    assert captioning.wait(WAIT_S) == 0, (tmp_path / "training.log").read_text()
+    records = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [record["file"] for record in records] == sorted(map(str, drawings.iterdir()))
+    assert not any("error" in record for record in records)
+    texts = {(record["sha256"], record["captions"][0]["text"]) for record in records}
+    assert len(texts) == len(samples)
+    for run in ("cut", "scores", "captions"):
         assert json.loads((tmp_path / run / "job.json").read_text())["status"] == 0
     print(f"node given up after {noticed_s:.0f} s; run of {result['seconds']:.0f} s in its last attempt")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.border import SECURITY_HEADERS, Border
 from services.watch import Record
@@ -103,8 +103,12 @@ def test_who_hangs_up_while_sending_is_no_fault_of_ours(base_model: Path, engine
         "headers": headers,
         "query_string": b"",
     }
+
+    async def ask(app: ASGIApp) -> None:
+        await app(scope, receive, send)
+
     with api_app(base_model, engine, records.append) as app:
-        asyncio.run(app(scope, receive, send))
+        asyncio.run(ask(app))
     assert sent == []
     assert [(record.status, record.outcome) for record in records] == [(499, "cancelled")]
 

@@ -3,7 +3,7 @@ PORT ?= 8000
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench job-llama-te job-gemma-te job-test-svg job-ext-capt job-results \
+.PHONY: help setup demo test lint format bench job-llama-te job-gemma-te job-test-svg job-ext-capt job-caption job-results \
   lock lock-cpu image image-cpu sbom audit
 JOBS := job-llama-te job-gemma-te job-test-svg job-ext-capt job-caption
 IMAGE := svg-captioner:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

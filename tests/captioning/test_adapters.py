@@ -22,9 +22,11 @@ from captioning.adapters import (
     read_weights,
     write_adapter,
 )
-from captioning.base_models import load_model, resolve
+from captioning.base_models import load_model, resolve, weight_fingerprint
 from captioning.errors import AdapterError
 from tests.captioning.helpers import make_adapter, make_manifest
+
+SHIPPED = Path(__file__).parents[2] / "adapters"
 
 
 @pytest.fixture
@@ -215,3 +217,12 @@ def test_only_whole_adapters_are_found(folder: Path, caplog: pytest.LogCaptureFi
     assert "lacks adapter_config.json" in caplog.text
     assert "twin' has the adapter id 'icons'" in caplog.text
     assert find_adapters(parent / "nowhere") == {}
+
+
+@pytest.mark.parametrize("name", ["alt-text", "literal"])
+def test_the_adapters_that_ship_fit_the_base_model_that_ships(name: str) -> None:
+    spec = resolve("embedded")
+    manifest = read_manifest(SHIPPED / name)
+    check_compatible(manifest, spec, weight_fingerprint(spec))
+    assert manifest.metrics["validation_loss"] < manifest.metrics["validation_loss_before"]
+    assert len(read_weights(SHIPPED / name).tensors) == 48  # of six layers, four projections, A and B

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,8 @@ QUIET_ENVIRONMENT = {
 }
 # Before any test module imports torch or Ray: both read these once. Child processes inherit them.
 os.environ.update(QUIET_ENVIRONMENT)
+# A shell's background job ignores Ctrl-C, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Scripts and jobs that say `python` mean this one.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 

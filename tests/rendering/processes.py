@@ -16,7 +16,8 @@ def workers_of(parent: int | None = None, module: str = "rendering.worker") -> s
 
 
 def alive(pid: int) -> bool:
-    return _state(pid) not in ("", "Z")
+    """Whether any of its threads is left: until then nobody can have its exit status."""
+    return any(_state(thread) not in ("", "Z") for thread in Path(f"/proc/{pid}/task").glob("*"))
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
@@ -29,20 +30,21 @@ def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
 
 
 def _is_worker(pid: int, parent: int, module: str) -> bool:
+    process = Path(f"/proc/{pid}")
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return module.encode() in command and _fields(pid)[1] == str(parent)
+        command = (process / "cmdline").read_bytes()
+        return module.encode() in command and _fields(process)[1] == str(parent)
     except OSError:
         return False
 
 
-def _state(pid: int) -> str:
+def _state(thread: Path) -> str:
     try:
-        return _fields(pid)[0]
+        return _fields(thread)[0]
     except OSError:
         return ""
 
 
-def _fields(pid: int) -> list[str]:
+def _fields(task: Path) -> list[str]:
     """State, parent and so on: what follows the command's name."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (task / "stat").read_text().rpartition(") ")[2].split()

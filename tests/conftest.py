@@ -28,7 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Scripts and jobs that say `python` mean this one.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-pytest_plugins = ["tests.live_service"]
+pytest_plugins = ["tests.buckets", "tests.live_service"]
 
 
 class RayApart(LoadFileScheduling):  # type: ignore[misc] # xdist has no types

@@ -118,6 +118,22 @@ def test_run_is_kept_with_its_status_and_goes_on(tmp_path: Path, apart: bool) ->
     assert (tmp_path / "copy/a/steps").read_text() == "step\nstep\n"
 
 
+def test_a_run_is_kept_in_a_bucket_and_goes_on_from_there(bucket: str, tmp_path: Path) -> None:
+    place = ["--runs", f"{bucket}/runs"]
+    script = 'mkdir -p "$0/checkpoint" && echo step >> "$0/checkpoint/steps" && exit 3'
+    for _ in range(2):
+        finished = runs("execute", *place, "a", "--", "sh", "-c", script, "@runs/@run")
+        assert finished.returncode == 3, finished.stderr
+    assert re.fullmatch(r"a  \S+  status 3 \S+\n", runs("list", *place).stdout)
+    shown = runs("show", "a", *place, "--to", str(tmp_path))
+    assert "10  checkpoint/steps" in shown.stdout, shown.stderr
+    assert (tmp_path / "a/checkpoint/steps").read_text() == "step\nstep\n"
+    nowhere = runs("execute", "--runs", "s3://nowhere/runs", "a", "--", "true")
+    assert nowhere.returncode != 0
+    assert "nowhere" in nowhere.stderr
+    assert "Traceback" not in nowhere.stderr
+
+
 def test_what_changes_is_kept_while_the_command_runs(tmp_path: Path) -> None:
     """A killed driver takes little with it, and checkpoints that were deleted do not come back."""
     work, store = tmp_path / "work" / "a", Store(str(tmp_path / "runs"))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -93,14 +94,16 @@ def cluster(hosts: None) -> Iterator[Callable[[], None]]:
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # short: socket paths are limited
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        head = ["--head", f"--port={PORT}", f"--dashboard-host={HEAD.address}", f"--temp-dir={folder}"]
-        stack.enter_context(ray_node(HEAD, *head))
+        nodes = count()
+        head = ["--head", f"--port={PORT}", f"--dashboard-host={HEAD.address}"]
+        stack.enter_context(ray_node(HEAD, *head, f"--temp-dir={folder}/{next(nodes)}"))
 
         second = stack.enter_context(ExitStack())
 
         def join() -> None:
             second.close()
-            second.enter_context(ray_node(WORKER, f"--address={HEAD.address}:{PORT}"))
+            address = f"--address={HEAD.address}:{PORT}"
+            second.enter_context(ray_node(WORKER, address, f"--temp-dir={folder}/{next(nodes)}"))
 
         wait_for(
             lambda: (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow.fs import FileSystem, copy_files
 from starlette.testclient import TestClient
 
 from services.administration import ADMIN_PATHS
@@ -159,6 +160,22 @@ def test_adapters_come_from_the_addresses_that_are_allowed(
             "s3://bucket/adapters/icons",
         ):
             assert refusal(load(admin, "b", address)) == (403, "forbidden", "lora_path"), address
+
+
+def test_adapters_come_from_a_bucket(
+    base_model: Path, engine: FakeEngine, folder: Path, tmp_path: Path, bucket: str
+) -> None:
+    system, _ = FileSystem.from_uri(bucket)
+    copy_files(
+        str(make_adapter(base_model, tmp_path / "icons", "icons")), "bucket/adapters/icons", None, system
+    )
+    options: dict[str, Any] = {"adapters_dir": folder, "runtime_adapters": True}
+    with service(base_model, engine, adapter_sources=[f"{bucket}/adapters"], **options) as admin:
+        assert load(admin, "mine", f"{bucket}/adapters/icons").is_success
+        assert served(admin) == ["tiny", "mine"]
+        assert (engine.adapters["mine"] / "adapter_model.safetensors").stat().st_size
+        missing = f"{bucket}/adapters/none"
+        assert refusal(load(admin, "b", missing)) == (404, "adapter_not_found", "lora_path")
 
 
 def test_a_refused_replacement_leaves_the_served_copy_whole(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -77,7 +78,7 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
         """On all engine replicas, at once; it is served until it is unloaded, after a restart too."""
         _check_allowed(settings)
         body = await read_json(request, LoadAdapter)
-        async with one_at_a_time:
+        async with _deadline(request, settings.adapter_load_s), one_at_a_time:
             await asyncio.to_thread(_check_new, catalog, body)
             served = (await asyncio.to_thread(catalog.folders)).get(body.lora_name)
             try:
@@ -111,6 +112,17 @@ def add_routes(api: FastAPI, settings: Settings, catalog: Catalog, engine: Adapt
             if problem := await engine.unload(body.lora_name):
                 log.warning("adapter %s is not served any more, but: %s", body.lora_name, problem)
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
+
+@asynccontextmanager
+async def _deadline(request: Request, seconds: float) -> AsyncGenerator[None]:
+    """In place of the one for captions: weights come over a network."""
+    request.state.deadline.reschedule(None)
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise errors.late(seconds) from None
 
 
 def _check_allowed(settings: Settings) -> None:

@@ -57,6 +57,7 @@ class Settings(BaseModel):
     max_tokens_limit: Count = 256  # the most that a request may ask for
     max_captions: Count = 8  # the largest n
     deadline_s: Seconds = 60.0  # from the first byte read to the answer
+    adapter_load_s: Seconds = 600.0  # the same, for a request that loads an adapter
     render_timeout_s: Seconds = 5.0
     check_timeout_s: Seconds = 5.0  # to judge captions against their drawings; later they go without claims
     svg_url_hosts: tuple[str, ...] = ()  # drawings are fetched from: example.org, *.example.org; none: never

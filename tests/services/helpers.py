@@ -75,6 +75,7 @@ class FakeEngine:
             self.streams -= 1
 
     async def load(self, name: str, folder: Path) -> SvgCaptionError | None:
+        await asyncio.sleep(self.delay_s)
         self.adapters[name] = folder
         return AdapterError("adapter 'broken' does not fit.") if name == "broken" else None
 

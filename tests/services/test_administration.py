@@ -178,6 +178,19 @@ def test_adapters_come_from_a_bucket(
         assert refusal(load(admin, "b", missing)) == (404, "adapter_not_found", "lora_path")
 
 
+def test_loading_has_a_deadline_of_its_own(base_model: Path, engine: FakeEngine, folder: Path) -> None:
+    make_adapter(base_model, folder / "runs" / "one", "one")
+    engine.delay_s = 0.5
+    limits: dict[str, Any] = {"adapters_dir": folder, "runtime_adapters": True, "deadline_s": 0.2}
+    with service(base_model, engine, **limits) as admin:
+        assert load(admin, "mine", "runs/one").is_success
+    with service(base_model, engine, adapter_load_s=0.1, **limits) as admin:
+        answer = load(admin, "late", "runs/one")
+        assert refusal(answer) == (504, "deadline_exceeded", None)
+        assert "0.1 s" in answer.json()["error"]["message"]
+        assert served(admin) == ["tiny", "mine"]
+
+
 def test_a_refused_replacement_leaves_the_served_copy_whole(
     base_model: Path, engine: FakeEngine, folder: Path, tmp_path: Path
 ) -> None:

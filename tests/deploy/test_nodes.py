@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -156,7 +157,13 @@ def submit(job: str, runs: Path, run: str, *arguments: str) -> list[str]:
     )
 
 
-def test_jobs_outlive_a_cut_cable(cluster: Callable[[], None], tmp_path: Path) -> None:
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[TextIO]:
+    with (tmp_path / "jobs.log").open("w+") as file:
+        yield file
+
+
+def test_jobs_outlive_a_cut_cable(cluster: Callable[[], None], tmp_path: Path, log: TextIO) -> None:
     """Two workers are apart; one is cut off after a checkpoint, and another node takes its place."""
     small = [
         "max_steps=8",
@@ -164,17 +171,16 @@ def test_jobs_outlive_a_cut_cable(cluster: Callable[[], None], tmp_path: Path) -
         "corpus.scenes.train=64",
         "corpus.scenes.validation=8",
     ]
-    log = (tmp_path / "training.log").open("w+")
     training = subprocess.Popen(submit("llama_te", tmp_path, "cut", *small), cwd=ROOT, stdout=log, stderr=log)
     wait_for(lambda: training.poll() is not None or any((tmp_path / "cut").glob("checkpoint-*")))
-    assert training.poll() is None, (tmp_path / "training.log").read_text()
+    assert training.poll() is None, Path(log.name).read_text()
 
     subprocess.run(["ip", "-n", HEAD.name, "link", "set", "eth0", "down"], check=True)
     noticed_s = wait_for(lambda: living_nodes() == 1)
     subprocess.run(["ip", "-n", HEAD.name, "link", "set", "eth0", "up"], check=True)
     cluster()
     status = training.wait(WAIT_S)
-    assert status == 0, (tmp_path / "training.log").read_text()
+    assert status == 0, Path(log.name).read_text()
     result = json.loads((tmp_path / "cut/result.json").read_text())
     assert (result["status"], result["steps"]) == ("completed", 8)
 
@@ -198,9 +204,9 @@ def test_jobs_outlive_a_cut_cable(cluster: Callable[[], None], tmp_path: Path) -
     wait_for(
         lambda: captioning.poll() is not None or (written.exists() and written.read_bytes().count(b"\n") > 9)
     )
-    assert captioning.poll() is None, (tmp_path / "training.log").read_text()
+    assert captioning.poll() is None, Path(log.name).read_text()
     cluster()  # its node is gone at once, and another in its place
-    assert captioning.wait(WAIT_S) == 0, (tmp_path / "training.log").read_text()
+    assert captioning.wait(WAIT_S) == 0, Path(log.name).read_text()
     records = [json.loads(line) for line in written.read_text().splitlines()]
     assert [record["file"] for record in records] == sorted(map(str, drawings.iterdir()))
     assert not any("error" in record for record in records)

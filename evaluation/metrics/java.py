@@ -60,7 +60,7 @@ def run_java(
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _OVERRIDES}
-    return kept | {"LC_ALL": "C"}
+    return kept | {"LC_ALL": "C.UTF-8"}  # in "C" it finds no file whose path is not ASCII
 
 
 def _last_words(stderr: bytes) -> str:

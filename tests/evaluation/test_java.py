@@ -77,5 +77,5 @@ def test_java_sees_no_locale_and_no_options_of_the_environment(
         monkeypatch.setenv(name, "-Duser.language=it")
     monkeypatch.setenv("LC_ALL", "it_IT.UTF-8")
     [answer] = run_java("java", ["-jar", "x.jar"], ["line"], folder=tmp_path, timeout_s=60)
-    assert answer.startswith("C  -Duser.language=en ")
+    assert answer.startswith("C.UTF-8  -Duser.language=en ")
     assert answer.endswith(" -jar x.jar")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,6 +160,16 @@ def test_meteor_is_pycocoevalcaps_even_where_java_writes_commas(
     _assert_equal(ours, *expected)
     assert ours.corpus_score() != pytest.approx(np.mean(expected[1]))
     assert (ours.statistics[-len(_PARAPHRASED) :, _PARAPHRASES].sum(axis=1) > 0).all()
+
+
+def test_meteor_takes_a_temporary_folder_with_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "Größe 図"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    [tokens] = tokenize_all([["a red circle"]], [["a red circle"]])
+    assert meteor([tokens])[0].corpus_score() == 1.0
 
 
 @pytest.mark.slow

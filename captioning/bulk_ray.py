@@ -1,4 +1,4 @@
-"""A bulk run on many workers by Ray Data, each with an engine of its own: the one module here that knows Ray.
+"""A bulk run on many workers by Ray Data, each with an engine of its own.
 
 The workers read the files themselves, under the paths that the driver has: on a cluster, files and adapter
 lie on storage that all nodes see. What a worker that dies had under way, others do again.
@@ -10,9 +10,7 @@ import json
 import logging
 import math
 import os
-import signal
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,10 @@ from ray.exceptions import RayError
 
 from captioning.bulk import BulkCaptioner, BulkSettings, Record, Scale, read
 from captioning.errors import WorkersFailed
+from captioning.running_ray import root_cause, running_ray
 
 _FILES_A_TASK = 64  # a worker that dies takes the work on so many with it, and on as many that waited
-_OBJECT_STORE_BYTES = 200 * 1024 * 1024  # of a Ray of our own: paths and captions go through it
 _TASKS_AT_ONCE = 2  # of one worker: while the last files of one are written, its rows take those of the next
-
-_log = logging.getLogger(__name__)
 
 
 def records(files: Iterable[Path], settings: BulkSettings, scale: Scale) -> Generator[Record]:
@@ -37,7 +33,7 @@ def records(files: Iterable[Path], settings: BulkSettings, scale: Scale) -> Gene
     Raises:
         WorkersFailed: the engine cannot be started on the workers, or it broke down there.
     """
-    with _ray(scale):
+    with running_ray(cpus=math.ceil(scale.workers * scale.cpus_per_worker)):
         _configure()
         tasks = _tasks([os.fsencode(file) for file in files], scale.workers)
         if not tasks:
@@ -59,7 +55,7 @@ def records(files: Iterable[Path], settings: BulkSettings, scale: Scale) -> Gene
             for row in written.iter_rows():
                 yield json.loads(row["record"])
         except RayError as error:
-            raise WorkersFailed(f"the workers failed: {_root_cause(error)}") from error
+            raise WorkersFailed(f"the workers failed: {root_cause(error)}") from error
 
 
 class _Worker:
@@ -87,41 +83,3 @@ def _configure() -> None:
     context.print_on_execution_start = False
     context.raise_original_map_exception = True
     context.execution_options = ExecutionOptions(preserve_order=True)
-
-
-@contextmanager
-def _ray(scale: Scale) -> Iterator[None]:
-    """The Ray that is there: the process's own, the cluster of RAY_ADDRESS, or else one for this run."""
-    if ray.is_initialized():
-        yield
-        return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if not os.environ.get("RAY_ADDRESS"):
-        options |= {
-            "address": "local",
-            "num_cpus": math.ceil(scale.workers * scale.cpus_per_worker),
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        _start(options)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set one that exits at once
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _start(options: dict[str, Any]) -> None:
-    """Tried twice: Ray gives its own processes 30 s to start, which a busy machine may not manage."""
-    try:
-        ray.init(**options)
-    except Exception as error:  # noqa: BLE001 - Ray raises no narrower one
-        _log.warning("Ray did not start (%s); once more", error)
-        ray.init(**options)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The last line of the deepest message: Ray nests tracebacks as text."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

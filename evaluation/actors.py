@@ -1,4 +1,4 @@
-"""A captioner on many workers, as Ray's actors with a model each: the one module here that knows Ray.
+"""A captioner on many workers, as Ray's actors with a model each.
 
 Actors get samples by the handful and give candidates one by one, as they are written. What an actor had under
 way when it died, another does. They see the driver's paths: on a cluster, models and adapter lie on storage
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray.exceptions import ActorUnschedulableError, RayError, RayTaskError, RuntimeEnvSetupError
 
 from captioning.corpus import Sample
+from captioning.running_ray import root_cause
 from evaluation.candidates import Candidate
 from evaluation.captioners import Captioner
 from evaluation.errors import Unavailable
@@ -28,7 +26,6 @@ from rendering import SvgCaptionError
 
 _LOSSES = 4  # actors that die one after another, without a candidate in between
 _SAMPLES_A_TASK = 64  # what is asked of an actor at a time
-_OBJECT_STORE_BYTES = 200 * 1024 * 1024  # of a Ray of our own: samples and candidates go through it
 
 _log = logging.getLogger(__name__)
 
@@ -155,13 +152,13 @@ class _Team:
         if isinstance(error, RayTaskError):
             raise error.cause if isinstance(error.cause, SvgCaptionError) else error
         if isinstance(error, RuntimeEnvSetupError | ActorUnschedulableError):
-            raise Unavailable(f"its actors cannot be started: {_last_line(error)}") from error
+            raise Unavailable(f"its actors cannot be started: {root_cause(error)}") from error
         self._losses += 1
         if self._losses == _LOSSES:
             raise Unavailable(
-                f"{_LOSSES} of its actors died one after another: {_last_line(error)}"
+                f"{_LOSSES} of its actors died one after another: {root_cause(error)}"
             ) from error
-        _log.warning("an actor died: %s", _last_line(error))
+        _log.warning("an actor died: %s", root_cause(error))
         in_work = event in self._writing
         actor, part = self._writing.pop(event) if in_work else (self._preparing.pop(event), {})
         ray.kill(actor)  # it may only be out of reach
@@ -182,48 +179,3 @@ def _check_room(needs: dict[str, float]) -> None:
         asked = " and ".join(f"{amount:g} {name}" for name, amount in needs.items() if amount)
         there = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise Unavailable(f"each of its actors asks for {asked}, and Ray's nodes have no more than {there}")
-
-
-@contextmanager
-def running_ray() -> Iterator[None]:
-    """The Ray that is there: the process's own, the cluster of RAY_ADDRESS, or else one of this machine.
-
-    Raises:
-        Unavailable: it does not answer, or does not start.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if not os.environ.get("RAY_ADDRESS"):
-        options |= {
-            "address": "local",
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        _start(options)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set one that exits at once
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _start(options: dict[str, Any]) -> None:
-    """Tried twice: Ray gives its own processes 30 s to start, which a busy machine may not manage."""
-    for is_last in (False, True):
-        try:
-            ray.init(**options)
-        except Exception as error:  # Ray raises no narrower one
-            if is_last:
-                raise Unavailable(f"Ray cannot be reached or started: {_last_line(error)}") from error
-            _log.warning("Ray did not start (%s); once more", error)
-        else:
-            return
-
-
-def _last_line(error: BaseException) -> str:
-    """Of the message: Ray nests tracebacks as text."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

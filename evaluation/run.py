@@ -21,7 +21,7 @@ from typing import Any
 from captioning.adapters import WEIGHTS_FILE, read_manifest
 from captioning.base_models import Quantization, resolve, weight_fingerprint
 from captioning.corpus import Sample, corpus_fingerprint
-from captioning.errors import ConfigError
+from captioning.errors import ConfigError, WorkersFailed
 from captioning.prompt import PROMPT_VERSION
 from evaluation.candidates import Candidate, candidate_log
 from evaluation.comparison import compare_all
@@ -139,7 +139,7 @@ class Work:
                 for candidate in self._written(captioner, missing):
                     log.append(candidate)
                     progress(captioner, len(log.candidates), len(self.samples))
-            except (ConfigError, Unavailable) as error:
+            except (ConfigError, Unavailable, WorkersFailed) as error:
                 return Unavailable(_goes_on(str(error), len(log.candidates), len(self.samples)))
             if not log.candidates:
                 return Unavailable("the time was up before it wrote anything. The same command goes on")

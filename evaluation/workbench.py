@@ -157,7 +157,8 @@ class Workbench:
         )
 
     def _actors(self, spec: EngineSpec | ZeroShotSpec | PixelsSpec | CogvlmSpec) -> Captioner:
-        from evaluation.actors import ActorCaptioner, running_ray
+        from captioning.running_ray import running_ray
+        from evaluation.actors import ActorCaptioner
 
         self._open.enter_context(running_ray())
         adapter = self._adapter.resolve() if self._adapter else None

@@ -5,28 +5,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from services.errors import StartError
-
-if TYPE_CHECKING:
-    from ray._private.worker import BaseContext
-
 OBJECT_STORE_BYTES = 128 << 20  # requests are small; Ray's default is 30 % of the memory
-START_ATTEMPTS = 3
 ROOM_FOR_JOBS_CPUS = 4  # beyond what the service books: what `ray job submit` may ask for
 
 _REPOSITORY = Path(__file__).parent.parent
@@ -66,11 +58,18 @@ class Session:
 def ray_session(
     *, service_cpus: float, dashboard_port: int | None = None, metrics_port: int | None = None
 ) -> Iterator[Session]:
-    """Starts or joins Ray; on leaving, ends what it started."""
+    """Starts or joins Ray; on leaving, ends what it started.
+
+    Raises:
+        ConfigError: nothing answers at RAY_ADDRESS.
+        WorkersFailed: Ray does not start.
+    """
     import ray
 
+    from captioning.running_ray import join_ray
+
     if joins_cluster():
-        context = ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        context = join_ray()
         try:
             yield Session(f"http://{context.dashboard_url}")
         finally:
@@ -99,38 +98,24 @@ def _start_ray(folder: Path, cpus: int, dashboard_port: int | None, metrics_port
     from ray._private.parameter import RayParams
     from ray._private.utils import write_ray_address
 
+    from captioning.running_ray import start_ray
+
     # `ray.init` has no option for the job agent's port, and the fixed one leaves the second Ray of a
     # machine unable to run jobs.
     agent_port = partial(RayParams, dashboard_agent_listen_port=_free_port())
     with patch("ray._private.parameter.RayParams", agent_port):
-        context = _retrying(
-            lambda: ray.init(
-                address="local",
-                num_cpus=cpus,
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                dashboard_port=dashboard_port,
-                _metrics_export_port=metrics_port,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                _temp_dir=str(folder),
-            )
+        context = start_ray(
+            num_cpus=cpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=dashboard_port,
+            _metrics_export_port=metrics_port,
+            _temp_dir=str(folder),
         )
     # Without this file, Ray sends the jobs of one Ray to any other that runs on the machine.
     write_ray_address(ray.get_runtime_context().gcs_address, str(folder))
     return f"http://{context.dashboard_url}"
-
-
-def _retrying(start: Callable[[], BaseContext]) -> BaseContext:
-    """Ray gives its own processes 30 s, which a busy machine may not manage at the first try."""
-    for attempt in range(1, START_ATTEMPTS + 1):
-        try:
-            return start()
-        except Exception as error:  # Ray raises no narrower one
-            if attempt == START_ATTEMPTS:
-                raise StartError(f"Ray does not start after {attempt} attempts: {error}") from error
-    raise AssertionError("unreachable")
 
 
 def _free_port() -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import ray
 import torch
@@ -24,6 +24,7 @@ from ray.train import FailureConfig, LoggingConfig, Result, RunConfig, ScalingCo
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from captioning.errors import ConfigError
+from captioning.running_ray import root_cause, running_ray
 from training.errors import TrainingFailed
 from training.follow import following
 from training.loop import Outcome
@@ -31,7 +32,6 @@ from training.preflight import Checked
 from training.recipe import Resources
 from training.worker import METRICS_FILE, STOP_FILE, Job, work
 
-_OBJECT_STORE_BYTES = 200 * 1024 * 1024  # of a Ray of our own: a run passes nothing through it
 _POLL_S = "0.5"  # how soon Ray Train's controller notices that a worker died
 _WAIT_S = 0.2  # between two looks at signals
 
@@ -77,7 +77,7 @@ def fit(checked: Checked, folder: Path) -> Outcome:
         except TrainingFailedError as error:
             raise TrainingFailed(
                 f"run '{folder.name}': the workers failed {resources.max_failures + 1} times, the last time "
-                f"with: {_root_cause(error)}. The same command goes on from the last checkpoint."
+                f"with: {root_cause(error)}. The same command goes on from the last checkpoint."
             ) from error
     return TypeAdapter(Outcome).validate_python(result.return_value)  # type: ignore[attr-defined]  # of V2
 
@@ -128,38 +128,14 @@ def _asking_to_stop(stop_file: Path) -> Iterator[None]:
 def _ray(resources: Resources) -> Iterator[None]:
     """The Ray that is there: the process's own, the cluster of RAY_ADDRESS, or else one for this run."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
-    if ray.is_initialized():
+    alone = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
+    if alone and resources.device == "cuda" and torch.cuda.device_count() < resources.workers:
+        raise ConfigError(
+            f"the recipe asks for {resources.workers} GPUs, here are {torch.cuda.device_count()}. Give "
+            "resources.workers and resources.device, or set RAY_ADDRESS to a cluster with GPUs."
+        )
+    with running_ray(cpus=math.ceil(resources.workers * resources.cpus_per_worker)):
         yield
-        return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False)
-    else:
-        if resources.device == "cuda" and torch.cuda.device_count() < resources.workers:
-            raise ConfigError(
-                f"the recipe asks for {resources.workers} GPUs, here are {torch.cuda.device_count()}. Give "
-                "resources.workers and resources.device, or set RAY_ADDRESS to a cluster with GPUs."
-            )
-        _start_ray(resources)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _start_ray(resources: Resources) -> None:
-    """Tried twice: Ray gives its own processes 30 s to start, which a busy machine may not manage."""
-    options: dict[str, Any] = {
-        "address": "local",
-        "num_cpus": math.ceil(resources.workers * resources.cpus_per_worker),
-        "object_store_memory": _OBJECT_STORE_BYTES,
-        "include_dashboard": False,
-        "log_to_driver": False,  # `training.follow` shows the progress
-    }
-    try:
-        ray.init(**options)
-    except Exception as error:  # noqa: BLE001 (Ray raises no narrower one)
-        _log.warning("Ray did not start (%s); once more", error)
-        ray.init(**options)
 
 
 def _device(resources: Resources) -> Device:
@@ -176,9 +152,3 @@ def _device(resources: Resources) -> Device:
                 amount, kind, available.get(kind, 0),
             )  # fmt: skip
     return device
-
-
-def _root_cause(error: BaseException) -> str:
-    """The last line of the deepest message: Ray nests tracebacks as text."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

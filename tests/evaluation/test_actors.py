@@ -15,7 +15,8 @@ import pytest
 import ray
 
 from captioning.corpus import Sample, write_corpus
-from evaluation.actors import ActorCaptioner, running_ray
+from captioning.running_ray import running_ray
+from evaluation.actors import ActorCaptioner
 from evaluation.candidates import Candidate, read_candidates
 from evaluation.captioners.floors import TitleCaptioner
 from evaluation.errors import Unavailable

@@ -26,9 +26,9 @@ from pydantic import (
     field_validator,
 )
 
+from captioning.atomic import replacing
 from captioning.base_models import BaseModelSpec, Quantization
 from captioning.errors import AdapterError
-from captioning.folders import replacing
 from captioning.model_card import adapter_card, public_source
 from captioning.prompt import PROMPT_VERSION
 from rendering import CANONICALIZER_VERSION

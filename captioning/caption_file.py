@@ -7,18 +7,17 @@ file. Each line is written at once and as a whole; what a killed run left of a l
 from __future__ import annotations
 
 import csv
-import errno
 import fcntl
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
+from captioning.atomic import append
 from captioning.bulk import Record
 from captioning.errors import OutputError
 
@@ -52,7 +51,7 @@ class CaptionFile:
 
     def append(self, record: Record) -> None:
         """Add a line, all of it or nothing: it is with the operating system before this returns."""
-        _append(self._file, self._form.line(record))
+        append(self._file, self._form.line(record).encode())
 
 
 @contextmanager
@@ -73,7 +72,7 @@ def caption_file(path: Path, form: Format, settings: Mapping[str, Any]) -> Itera
         _check_settings(path, settings, is_new=path.stat().st_size == 0)
         done = _read(path, raw, shape)
         if path.stat().st_size == 0 and shape.header:
-            _append(raw, shape.header)
+            append(raw, shape.header.encode())
         yield CaptionFile(raw, shape, done)
 
 
@@ -113,17 +112,6 @@ def _read(path: Path, raw: BinaryIO, form: _Form) -> set[bytes]:
                 raise OutputError(f"{path} line {number}: not a line of this command ({error})") from None
     raw.truncate(end)
     return done
-
-
-def _append(file: BinaryIO, line: str) -> None:
-    data = line.encode()
-    end = file.seek(0, os.SEEK_END)
-    try:
-        if file.write(data) < len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
-    except OSError:
-        file.truncate(end)
-        raise
 
 
 def _key(name: str, sha256: str) -> bytes:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ def running_ray(*, cpus: int | None = None) -> Iterator[None]:
             join_ray()
         else:
             start_ray(num_cpus=cpus, object_store_memory=_OBJECT_STORE_BYTES, include_dashboard=False)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set one that exits at once
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set one that exits at once
         yield
     finally:
         ray.shutdown()

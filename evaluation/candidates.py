@@ -10,10 +10,11 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, BinaryIO, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from captioning.atomic import append
 from evaluation.errors import CandidatesError, EvaluationError
 from rendering import SvgCaptionError
 
@@ -56,15 +57,14 @@ def read_candidates(path: Path) -> dict[str, Candidate]:
 class CandidateLog:
     """The candidates file of one captioner in one run, open for more."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self._file = file
-        self.candidates = _parse(path, file)
+        self.candidates = read_candidates(path)
 
     def append(self, candidate: Candidate) -> None:
-        """Keep a candidate: it is with the operating system before this returns."""
+        """Keep a candidate: it is with the operating system, all of it, before this returns."""
         unneeded = {"error"} if candidate.error is None else None
-        self._file.write(candidate.model_dump_json(exclude=unneeded).encode() + b"\n")
-        self._file.flush()
+        append(self._file, candidate.model_dump_json(exclude=unneeded).encode() + b"\n")
         self.candidates[candidate.id] = candidate
 
 
@@ -77,7 +77,7 @@ def candidate_log(path: Path) -> Iterator[CandidateLog]:
         CandidatesError: it holds something else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with path.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -88,11 +88,9 @@ def candidate_log(path: Path) -> Iterator[CandidateLog]:
         yield CandidateLog(path, file)
 
 
-def _cut_torn_line(file: IO[bytes]) -> None:
+def _cut_torn_line(file: BinaryIO) -> None:
     file.seek(0)
-    content = file.read()
-    file.truncate(content.rfind(b"\n") + 1)
-    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _parse(path: Path, lines: IO[bytes]) -> dict[str, Candidate]:

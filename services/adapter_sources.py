@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from captioning.adapters import CARD_FILE, CONFIG_FILE, CURVE_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from captioning.atomic import replacing
 from captioning.errors import AdapterError
-from captioning.folders import replacing
 from services.errors import ApiError
 
 _FETCHED = ".fetched"  # hidden: served only under the names that they were loaded by

@@ -29,9 +29,9 @@ from captioning.adapters import (
     read_manifest,
     warn_of_quantization,
 )
+from captioning.atomic import replacing
 from captioning.base_models import BaseModelSpec, load_model, load_tokenizer, resolve, weight_fingerprint
 from captioning.errors import AdapterError, ConfigError
-from captioning.folders import replacing
 from captioning.model_card import MERGED_FILE, merged_card
 
 Dtype = Literal["bfloat16", "float32", "saved"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from captioning.atomic import append
 
 _log = logging.getLogger(__name__)
 
@@ -71,24 +71,13 @@ class MetricsLog:
         line = json.dumps({"event": event, "step": step, **values}, ensure_ascii=False) + "\n"
         self._waiting += line.encode()
         try:
-            _append(self._path, self._waiting)
+            with self._path.open("ab", buffering=0) as file:
+                append(file, self._waiting)
             self._waiting = b""
         except OSError as error:
             _log.warning("%s could not be written: %s", self._path, error)
         if self._sink:
             self._sink(event, step, values)
-
-
-def _append(path: Path, lines: bytes) -> None:
-    """All of it or nothing."""
-    with path.open("ab", buffering=0) as file:
-        end = file.tell()
-        try:
-            if file.write(lines) < len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            file.truncate(end)
-            raise
 
 
 def _step(line: str) -> float:

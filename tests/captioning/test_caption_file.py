@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from captioning.caption_file import Format, _append, caption_file
+from captioning.caption_file import Format, caption_file
 from captioning.errors import OutputError
 
 SETTINGS: dict[str, Any] = {"model": "icons", "n": 1}
@@ -112,27 +111,3 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
         caption_file(path, "jsonl", SETTINGS),
     ):
         pass
-
-
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    """A file that takes only a part of what is written, as a disk does that is full."""
-    path = tmp_path / "out"
-
-    class Full:
-        name = str(path)
-
-        def __init__(self) -> None:
-            self.file = path.open("a+b", buffering=0)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.file, name)
-
-        def write(self, data: bytes) -> int:
-            return self.file.write(data[:3])
-
-    path.write_text(json.dumps(done("a.svg")) + "\n")
-    before = path.read_bytes()
-    full: Any = Full()
-    with full.file, pytest.raises(OSError, match="No space left"):
-        _append(full, "a line\n")
-    assert path.read_bytes() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ray
@@ -28,6 +29,20 @@ def test_an_address_without_ray_is_refused(
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ConfigError, match=f"^RAY_ADDRESS = '{address}': no Ray answers there"), running_ray():
         pytest.fail("it was entered")
+    assert not ray.is_initialized()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray")
+def test_a_thread_may_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def cpus() -> float:
+        with running_ray(cpus=3):
+            return float(ray.cluster_resources()["CPU"])
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(cpus).result() == 3
     assert not ray.is_initialized()
 
 

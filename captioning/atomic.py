@@ -1,11 +1,14 @@
-"""Folders that appear as a whole or not at all."""
+"""Folders and lines that appear as a whole or not at all."""
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -19,3 +22,18 @@ def replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(Path(workplace) / "old")
         unfinished.rename(folder)
+
+
+def append(file: BinaryIO, lines: bytes) -> None:
+    """Add to the end of an unbuffered file: with the operating system before this returns.
+
+    Raises:
+        OSError: a full disk, for example; the file is as it was.
+    """
+    end = file.seek(0, os.SEEK_END)
+    try:
+        if file.write(lines) < len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
+    except OSError:
+        file.truncate(end)
+        raise

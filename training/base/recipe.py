@@ -20,11 +20,11 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 2_300
+    steps: int = 6_000
     batch_tokens: int = 5_120  # padding included
     learning_rate: float = 1.5e-3
     warmup_steps: int = 150
-    decay_steps: tuple[int, int] = (1_300, 2_330)  # from where to where the rate falls to zero
+    decay_steps: tuple[int, int] = (3_800, 6_050)  # from where to where the rate falls to zero
     weight_decay: float = 0.05
     first_lengths: tuple[int, ...] = (44, 44, 44, 44, 88)  # most tokens of a prompt in the first epochs
     scene_share: float = 0.4  # of the drawings of an epoch

@@ -15,7 +15,7 @@ _MOST_SPREAD = 0.3  # of the canvas: things farther apart share no place
 
 
 def literal(objects: Sequence[SceneObject], background: str | None, width: float) -> str:
-    """`two small red circles at the left; a large blue square in the centre; white background`.
+    """`two small red circles at the left, a large blue square in the centre, on a white background`.
 
     Args:
         objects: in drawing order; equal ones are counted together.
@@ -26,7 +26,7 @@ def literal(objects: Sequence[SceneObject], background: str | None, width: float
     for item in objects:
         alike.setdefault((_size(item), item.colour, item.shape), []).append(item)
     parts = [_things(" ".join(filter(None, words)), items, width) for words, items in alike.items()]
-    return "; ".join([*parts, f"{background or 'white'} background"])
+    return ", ".join([*parts, f"on {a(background or 'white')} background"])
 
 
 def _size(item: SceneObject) -> str:

@@ -70,10 +70,10 @@ def test_a_literal_caption_says_how_many_how_large_and_where() -> None:
     two = [SceneObject("circle", "red", x, 0.1, 0.2) for x in (0.1, 0.3)]
     one = SceneObject("square", "orange", 1.0, 0.5, 0.7)
     assert literal([*two, one], None, 2.0) == (
-        "two small red circles at the top left; a large orange square in the centre; white background"
+        "two small red circles at the top left, a large orange square in the centre, on a white background"
     )
     apart = [SceneObject("star", "blue", x, 0.5, 0.5) for x in (0.1, 0.9)]
-    assert literal(apart, "black", 1.0) == "two blue stars; black background"
+    assert literal(apart, "black", 1.0) == "two blue stars, on a black background"
 
 
 def test_seeds_differ() -> None:

@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -177,7 +177,7 @@ def continuous(model: PreTrainedModel) -> Serve:
     """transformers' own, on the base model; it gets all jobs at once, so it has no latencies to show."""
 
     def serve(jobs: Sequence[Job], clients: int) -> tuple[list[float], int]:
-        outputs = model.generate_batch(
+        outputs = cast(Any, model).generate_batch(
             [prompt for prompt, _ in jobs],
             generation_config=GenerationConfig(
                 max_new_tokens=MAX_NEW_TOKENS,
@@ -211,13 +211,9 @@ def rows(rounds: dict[str, list[Round]]) -> Iterator[str]:
         wall = statistics.median(one.requests / one.wall_s for one in measured)
         cost = statistics.median(1000 * one.processor_s / one.requests for one in measured)
         tokens = statistics.median(one.new_tokens / one.requests for one in measured)
-        by_wall, by_cost = (
-            statistics.median(ratio(ours, theirs) for ours, theirs in zip(own, measured, strict=True))
-            for ratio in (
-                lambda ours, theirs: theirs.wall_s / ours.wall_s,
-                lambda ours, theirs: theirs.processor_s / ours.processor_s,
-            )
-        )
+        pairs = list(zip(own, measured, strict=True))
+        by_wall = statistics.median(theirs.wall_s / ours.wall_s for ours, theirs in pairs)
+        by_cost = statistics.median(theirs.processor_s / ours.processor_s for ours, theirs in pairs)
         latencies = sorted(second for one in measured for second in one.latencies_s)
         shown = [
             f"{1000 * latencies[int(share * (len(latencies) - 1))]:7.0f}"
@@ -263,7 +259,7 @@ def compare(
     """All systems by turns, after one turn that warms up: kernels are made for every shape that is new."""
     prompts = prompts_of(engine, requests)
     names = list(engine.adapters)
-    mixes: dict[str, list[str | None]] = {ONE_ADAPTER: names[:1], BASE_ONLY: [None]}
+    mixes: dict[str, list[str | None]] = {ONE_ADAPTER: [*names[:1]], BASE_ONLY: [None]}
     rounds: dict[str, list[Round]] = defaultdict(list)
     for turn in range(turns + 1):
         for name, serve in systems.items():

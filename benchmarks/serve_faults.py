@@ -11,17 +11,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +24,7 @@ import httpx
 
 from benchmarks.support.clients import CAPTIONED, Answers, ask
 from benchmarks.support.replicas import replicas_of, resident_bytes
+from benchmarks.support.service import service
 from services.settings import Settings
 
 PENDING = Settings.model_construct().max_pending
@@ -55,25 +51,6 @@ def main() -> None:
         took, found = _load(url, captions, CLIENTS, lasting(seconds))
         _report("the engine killed", took, found)
         _memory(url, captions, pid, requests)
-
-
-@contextmanager
-def service(base_model: str, folder: Path) -> Iterator[tuple[str, int]]:
-    """Its address and process id."""
-    words = ["--json", "--no-page", "--base-model", base_model, "--adapters-dir", str(folder / "adapters")]
-    words += ["--port", str(_free_port()), "--dashboard-port", str(_free_port())]
-    command = [sys.executable, "-m", "services", *words]
-    with (
-        (folder / "log.txt").open("w") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-    ):
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            if not line:
-                raise SystemExit((folder / "log.txt").read_text())
-            yield json.loads(line)["url"], process.pid
-        finally:
-            process.terminate()
 
 
 def lasting(seconds: float) -> Callable[[int], bool]:
@@ -122,12 +99,6 @@ def _memory(url: str, captions: dict[str, str], pid: int, requests: int) -> None
 def _caption(url: str, svg: str) -> str:
     answer = httpx.post(f"{url}/v1/captions", json={"svg": svg}, timeout=120, trust_env=False)
     return str(answer.raise_for_status().json()["captions"][0]["text"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -61,13 +61,13 @@ def test_a_log_that_a_resumed_run_shortens_is_followed_on(
 def test_an_unwritten_line_is_written_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(path: Path, lines: bytes) -> None:
+    def full(file: BinaryIO, lines: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path)
     with monkeypatch.context() as patch:
-        patch.setattr("training.progress._append", full)
+        patch.setattr("training.progress.append", full)
         log.write("step", 1, **STEP)
     assert "No space left on device" in caplog.text
     log.write("step", 2, **STEP)

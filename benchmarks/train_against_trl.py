@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from benchmarks.support.trainers import TRAINERS, Record, Task, Trainer
 from captioning.base_models import resolve
 from rendering import SvgCaptionError
 from training import model, tokens
+from training.data import Tokenized
 from training.preflight import check
 from training.recipe import Recipe, load_recipe
 from training.throughput import ModelFlops
@@ -62,7 +63,7 @@ def prepare(options: argparse.Namespace, folder: Path) -> Job:
     if not is_shaped(options.model):
         recipe = load_recipe(options.recipe, [*words, f"model={options.model}"])
         checked = check(recipe, folder / "corpus", folder / "tokens")
-        train, validation = checked.train.file, checked.validation.file
+        train, validation = _with_one_reference(checked.train.file, folder), checked.validation.file
     else:
         weights = save_shaped(options.model, folder, options.device)
         recipe = load_recipe(options.recipe, [*words, f"model={weights}"])
@@ -71,6 +72,15 @@ def prepare(options: argparse.Namespace, folder: Path) -> Job:
         recipe=recipe, spec=resolve(recipe.model), device=options.device, folder=folder,
         train=train, validation=validation,
     )  # fmt: skip
+
+
+def _with_one_reference(path: Path, folder: Path) -> Path:
+    """The samples with their first reference: ours would take another in every epoch, TRL cannot."""
+    split = tokens.read(path)
+    examples = [replace(example, completions=example.completions[:1]) for example in split.examples]
+    fewer = folder / "one-reference.parquet"
+    tokens.write(fewer, Tokenized(examples, split.dropped, split.long_references))
+    return fewer
 
 
 def _random_tokens(folder: Path) -> list[Path]:

@@ -184,7 +184,7 @@ def sft_trainer(
     recipe, device = task.job.recipe, task.job.device
     base = load_model(
         task.job.spec,
-        dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
+        dtype=model.number_type(recipe, device),
         quantization=recipe.quantization,
         double_quantization=recipe.double_quantization,
         device=f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else "cpu",
@@ -193,7 +193,7 @@ def sft_trainer(
         base.set_attn_implementation(task.attention)
     steps = min(recipe.max_steps or sys.maxsize, recipe.epochs * (len(train) // recipe.samples_per_step))
     settings = SFTConfig(
-        **_of_recipe(recipe, steps)
+        **_of_recipe(recipe, steps, device)
         | _of_its_own(task)
         | {"output_dir": str(task.job.folder / "trl")}
         | changes
@@ -209,7 +209,7 @@ def sft_trainer(
     )
 
 
-def _of_recipe(recipe: Recipe, steps: int) -> dict[str, Any]:
+def _of_recipe(recipe: Recipe, steps: int, device: str) -> dict[str, Any]:
     optimizer = recipe.optimizer
     return {
         "seed": recipe.seed,
@@ -226,7 +226,7 @@ def _of_recipe(recipe: Recipe, steps: int) -> dict[str, Any]:
         "weight_decay": optimizer.weight_decay,
         "max_grad_norm": optimizer.max_grad_norm,
         "optim": _OPTIMIZERS[optimizer.name],
-        "bf16": recipe.precision == "bf16",
+        "bf16": model.number_type(recipe, device) == torch.bfloat16,
         "gradient_checkpointing": recipe.activation_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
     }
@@ -265,7 +265,7 @@ def lora_config(recipe: Recipe) -> LoraConfig:
 
 
 def dataset(examples: Sequence[Example]) -> Any:
-    """Token ids as TRL takes them: loss on the completion alone, each sample with its first reference."""
+    """Token ids as TRL takes them: loss on the completion alone."""
     from datasets import Dataset
 
     rows = [
@@ -287,7 +287,8 @@ def validation_loss(job: Job, adapter: Path) -> float:
     model.assign(built, load_file(adapter))
     loss_sum, label_tokens = 0.0, 0
     examples = tokens.read(job.validation).examples
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+    in_bfloat16 = model.number_type(recipe, device) == torch.bfloat16
+    with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
         for batch in validation_batches(examples, batch_size=recipe.validation.batch_size):
             loss_sum += float(completion_loss(built, batch.to(device)))
             label_tokens += batch.label_tokens

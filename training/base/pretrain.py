@@ -16,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -32,6 +33,7 @@ from training.base.examples import (
     as_batch,
     batches,
     encode,
+    misread,
     read_examples,
     write_examples,
 )
@@ -102,10 +104,9 @@ def _order(weight: Tensor, values: Mapping[int, float]) -> None:
 
 
 def learning_rate(recipe: BaseRecipe, step: int) -> float:
-    """Warm-up, a plateau, then a straight line to zero, which the run may stop short of."""
-    start, end = recipe.decay_steps
-    warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    return recipe.learning_rate * min(warm, (end - step) / (end - start))
+    """Of the update after `step` others: on a straight line between the two nearest of the recipe."""
+    steps, rates = zip(*recipe.learning_rates, strict=True)
+    return float(np.interp(step + 1, steps, rates))
 
 
 class Trainer:
@@ -148,7 +149,7 @@ class Trainer:
     def train(self, examples: Sequence[Example], validation: Mapping[str, Sequence[Example]]) -> None:
         started, seen, losses = time.monotonic(), 0, []
         for rows in self._remaining(examples):
-            batch = as_batch(rows, self.pad_id).to(self.device)
+            batch = self._misread(as_batch(rows, self.pad_id)).to(self.device)
             losses.append(self._update(batch))
             seen += batch.ids.numel()
             if self.step % 50 == 0:
@@ -170,6 +171,11 @@ class Trainer:
                 if position >= self.step:
                     yield rows
                 position += 1
+
+    def _misread(self, batch: Batch) -> Batch:
+        if self.step < self.recipe.word_noise_from:
+            return batch
+        return misread(batch, self.recipe.word_noise, seed=self.recipe.seed * 1_000_000 + self.step)
 
     def _update(self, batch: Batch) -> float:
         hidden = self._hidden(batch)

@@ -27,10 +27,11 @@ from training.worker import METRICS_FILE, Job, work
 Way = Literal["bare", "ray"]
 
 WAYS: tuple[Way, ...] = ("bare", "ray")
-WARM_UP_STEPS = 5
+WARM_UP_STEPS = 110  # on two cores Ray's own helpers load for most of a minute beside the first ones
 # Between the steps nothing but the step: no validation, no captions, one checkpoint at the end
 _QUIET = (
     "early_stopping=null",
+    "epochs=99",
     "validation.captions=0",
     "validation.every_steps=9999",
     "resources.device=cpu",

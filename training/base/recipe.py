@@ -20,11 +20,11 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 8_000
+    steps: int = 7_400
     batch_tokens: int = 5_120  # padding included
     # Step and learning rate, with straight lines between them: two rounds.
     learning_rates: tuple[tuple[int, float], ...] = (
-        (0, 0.0), (150, 1.5e-3), (3_800, 1.5e-3), (6_000, 3e-5), (6_050, 8e-4), (8_000, 0.0),
+        (0, 0.0), (150, 1.5e-3), (3_800, 1.5e-3), (6_000, 3e-5), (6_050, 8e-4), (7_400, 0.0),
     )  # fmt: skip
     word_noise: float = 0.15  # of the words of a caption that are read wrong, in the second round
     word_noise_from: int = 6_000  # step

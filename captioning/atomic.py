@@ -1,4 +1,4 @@
-"""Folders and lines that appear as a whole or not at all."""
+"""Folders, files and lines that appear as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(Path(workplace) / "old")
         unfinished.rename(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file anew; until all of it is on the disk, what was there before stays."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as workplace:
+        unfinished = Path(workplace) / path.name
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
 
 
 def append(file: BinaryIO, lines: bytes) -> None:

@@ -147,6 +147,23 @@ def auto_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def context_tokens(spec: BaseModelSpec) -> int | None:
+    """The most tokens of prompt and caption together, by the spec or by the model's config.
+
+    Raises:
+        ConfigError: the config cannot be had.
+    """
+    if spec.max_context_tokens:
+        return spec.max_context_tokens
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(spec, error) from error
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
 def auto_dtype(device: str | torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies in it, else float32."""
     import torch

@@ -49,12 +49,19 @@ def main() -> None:
     try:
         app(with_command(sys.argv[1:]), prog_name="python -m training")
     except SvgCaptionError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"error": {"type": error.code, "message": str(error)}}))
-        else:
-            note = f"[red]{type(error).__name__}[/]: {escape(str(error))}"
-            Console(stderr=True, highlight=False, soft_wrap=True).print(note)
+        _say(error, error.code)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        _say(error, "os_error")
+        sys.exit(1)
+
+
+def _say(error: Exception, code: str) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": {"type": code, "message": str(error)}}))
+    else:
+        note = f"[red]{type(error).__name__}[/]: {escape(str(error))}"
+        Console(stderr=True, highlight=False, soft_wrap=True).print(note)
 
 
 def with_command(words: list[str]) -> list[str]:

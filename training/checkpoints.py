@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,8 +28,6 @@ _PROGRESS, _ADAPTER, _BEST, _OPTIMIZER = (
     "optimizer.pt",
 )
 _CHECKSUMS = "checksums.json"  # written last: what has none was cut short
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,8 @@ class CheckpointFolder:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then delete those that are older than the last `keep`.
 
+        Those of later steps are deleted too: the run has gone back behind them, for they were damaged.
+
         Raises:
             OSError: it could not be written (no space, say); those before it are as they were.
         """
@@ -86,20 +85,32 @@ class CheckpointFolder:
                 raise
             # safetensors and torch report a full disk as errors of their own
             raise OSError(f"'{target}' could not be written: {error}") from error
-        for folder in self._newest_first()[self._keep :]:
+        _sync(self._folder)  # the name is on the disk before what it makes needless goes
+        steps = self._newest_first()
+        newer = [folder for folder in steps if _step(folder) > checkpoint.progress.step]
+        for folder in (*newer, *steps[len(newer) + self._keep :]):
             shutil.rmtree(folder, ignore_errors=True)
 
     def latest(self) -> Path | None:
-        """The newest checkpoint that is whole; one that is not is named in the log and passed over."""
+        """The newest checkpoint that is whole."""
+        return self.look()[0]
+
+    def look(self) -> tuple[Path | None, list[str]]:
+        """The newest checkpoint that is whole, and what is wrong with each that is newer."""
+        passed_over: list[str] = []
         for folder in self._newest_first():
-            if damage := next(_damage(folder), None):
-                _log.warning("checkpoint '%s' is passed over: %s", folder, damage)
-            else:
-                return folder
-        return None
+            damage = next(_damage(folder), None)
+            if damage is None:
+                return folder, passed_over
+            passed_over.append(f"{folder}: {damage}")
+        return None, passed_over
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self._folder.glob("checkpoint-*"), reverse=True)
+        return sorted(self._folder.glob("checkpoint-*"), key=_step, reverse=True)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
 
 
 def _seal(folder: Path) -> None:
@@ -108,11 +119,15 @@ def _seal(folder: Path) -> None:
     sums = {path.name: _checksum(path) for path in paths}
     (folder / _CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
     for path in (*paths, folder / _CHECKSUMS, folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _damage(folder: Path) -> Iterator[str]:

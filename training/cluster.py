@@ -129,10 +129,12 @@ def _ray(resources: Resources) -> Iterator[None]:
     """The Ray that is there: the process's own, the cluster of RAY_ADDRESS, or else one for this run."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
     alone = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
-    if alone and resources.device == "cuda" and torch.cuda.device_count() < resources.workers:
+    gpus = torch.cuda.device_count()
+    wants_gpus = resources.device == "cuda" or (resources.device == "auto" and gpus > 0)
+    if alone and wants_gpus and gpus < resources.workers:  # a Ray of this run's own never grows
         raise ConfigError(
-            f"the recipe asks for {resources.workers} GPUs, here are {torch.cuda.device_count()}. Give "
-            "resources.workers and resources.device, or set RAY_ADDRESS to a cluster with GPUs."
+            f"the recipe asks for {resources.workers} GPUs, here are {gpus}. Give resources.workers and "
+            "resources.device, or set RAY_ADDRESS to a cluster with GPUs."
         )
     with running_ray(cpus=math.ceil(resources.workers * resources.cpus_per_worker)):
         yield

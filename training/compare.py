@@ -104,7 +104,7 @@ def _facts(run: Run, common: int) -> Facts:
         padding_share=_mean(_logged(run.steps, "padding_share")),
         gpu_memory_gib=max(_logged(run.steps, "gpu_memory_gib"), default=None),
         mfu=_mean(_logged(run.steps, "mfu")),
-        hours=sum(_logged([*run.steps, *run.validations], "seconds")) / 3600,
+        hours=run.seconds / 3600,
     )
 
 

@@ -64,8 +64,9 @@ class Estimate:
             lengths.completion,
             checkpointing=recipe.activation_checkpointing,
         )
-        validation = self._rehearsal.validation(
-            recipe.validation.batch_size, lengths.validation, lengths.completion
+        validation = max(
+            self._rehearsal.validation(recipe.validation.batch_size, lengths.validation, lengths.completion),
+            memory.captions_bytes(self._config, recipe, lengths.validation),
         )
         gradients, optimizer, host = self._optimizer_bytes(recipe)
         parts = {
@@ -109,13 +110,16 @@ class Estimate:
         """Changes in the order of what they cost: first those that leave the result as it is."""
         recipe = self._recipe
         validate_singly = {"validation": recipe.validation.model_copy(update={"batch_size": 1})}
+        show_nothing = {"validation": recipe.validation.model_copy(update={"batch_size": 1, "captions": 0})}
         yield validate_singly
+        yield show_nothing
         yield {"activation_checkpointing": True}
         samples = recipe.batch_size * recipe.accumulation
         for size in range(recipe.batch_size - 1, 0, -1):
             if samples % size == 0:
                 yield {"batch_size": size, "accumulation": samples // size}
         yield validate_singly  # may be what counts by now
+        yield show_nothing
         yield {"quantization": recipe.quantization or "nf4"}
         length = max(self.lengths.training, self.lengths.validation) // 2
         while length >= _SHORTEST:

@@ -93,7 +93,9 @@ def describe(event: dict[str, Any], total_steps: int) -> list[str]:
     match event["event"]:
         case "start":
             how = "go on from a checkpoint" if event["step"] else "start"
-            return [f"{place}: {len(event['workers'])} worker(s) {how}"]
+            device = "GPU" if event["device"] == "cuda" else "CPU"
+            damaged = [f"passed over, for it is damaged: {words}" for words in event["passed_over"]]
+            return [*damaged, f"{place}: {len(event['workers'])} worker(s) {how} on {device}"]
         case "step":
             return [f"{place}: {_numbers(event)}"]
         case "validation":

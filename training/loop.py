@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Literal, cast
 
 import torch
@@ -28,11 +29,12 @@ from training.progress import MetricsLog, Progress
 from training.recipe import Recipe
 from training.throughput import Meter
 from training.updates import make_updates
-from training.watch import NON_FINITE_CAUSES, Watch, learned_nothing
+from training.watch import NON_FINITE_CAUSES, STUCK_STEPS, diagnose, learned_nothing, stuck
 
 Status = Literal["completed", "stopped_early", "interrupted", "failed"]
 
-_MAX_CAPTION_TOKENS = 64
+MAX_CAPTION_TOKENS = 64
+_MOST_SAVED = 8  # validation samples of each worker
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Outcome:
     progress: Progress
     total_steps: int
     diagnosis: str | None = None
-    losses: dict[str, float] = field(default_factory=dict)  # of each sample of the step that failed
+    losses: dict[str, float] = field(default_factory=dict)  # of each sample that was failed at
 
 
 class Loop:
@@ -75,33 +77,34 @@ class Loop:
         self._meter = Meter(
             cast(PreTrainedModel, model.get_base_model()), accelerator.device, accelerator.num_processes
         )
-        self._watch = Watch()
         self.total_steps = self._schedule.total_steps(recipe.epochs, recipe.max_steps)
         self.progress = Progress()
+        self.passed_over: list[str] = []  # checkpoints that `resume` found damaged, and how
         self._best: Tensors = {}
         self._interrupted = False
+        self._first_step_loss: float | None = None  # before training
 
     def run(self, log: MetricsLog | None = None) -> Outcome:
         log = log or MetricsLog(None)
-        if self.progress.step == 0 and (diagnosis := self._validate(log)):
-            return self._outcome("failed", diagnosis)
-        while not self._finished:
-            if failure := self._train_step(log):
+        if self.progress.step == 0:
+            if failure := self._validate(log):
+                return failure
+            self._first_step_loss = self._loss_of_first_step()
+        while not self._finished and not self._interrupted:
+            if failure := self._train_step(log) or self._stuck():
                 return failure
             validate = self._finished or self._due(self._recipe.validation.every_steps)
-            if validate and (diagnosis := self._validate(log)):  # a gain here may prolong the run
-                return self._outcome("failed", diagnosis)
+            if validate and (failure := self._validate(log)):  # a gain here may prolong the run
+                return failure
             save = self._finished or self._interrupted or self._due(self._recipe.checkpoints.every_steps)
             if save and (diagnosis := self._save()):
                 return self._outcome("failed", diagnosis)
-            if self._interrupted:
-                return self._outcome("interrupted")
-        return self._end()
+        return self._outcome("interrupted") if self._interrupted else self._end()
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, if there is one."""
-        found = [self._store.latest() if self._accelerator.is_main_process else None]
-        folder = broadcast_object_list(found)[0]
+        found = list(self._store.look()) if self._accelerator.is_main_process else [None, []]
+        folder, self.passed_over = broadcast_object_list(found)
         if folder is None:
             return
         checkpoint = Checkpoint.read(folder, self._accelerator.device)
@@ -131,7 +134,7 @@ class Loop:
         written = continue_greedily(
             cast(PreTrainedModel, self._module.eval()),
             [list(example.prompt) for example in shown],
-            max_new_tokens=_MAX_CAPTION_TOKENS,
+            max_new_tokens=MAX_CAPTION_TOKENS,
             stop_ids=frozenset(example.completion(0)[-1] for example in shown),
         )
         return [
@@ -172,7 +175,7 @@ class Loop:
         self._interrupted = stops > 0
         label_tokens = self._schedule.label_tokens(step)
         loss, grad_norm = loss_sum / label_tokens, norm_sum / self._accelerator.num_processes
-        if diagnosis := self._watch.diagnose(loss, grad_norm, self._updates.without_gradient()):
+        if diagnosis := diagnose(loss, grad_norm, self._updates.without_gradient()):
             return self._failed_step(step, diagnosis)
         rate = learning_rate(self._recipe.optimizer, self.progress.step, self.total_steps)
         self._updates.step(rate)
@@ -186,11 +189,13 @@ class Loop:
         )  # fmt: skip
         return None
 
-    def _validate(self, log: MetricsLog) -> str | None:
+    def _validate(self, log: MetricsLog) -> Outcome | None:
         start = time.monotonic()
         loss = self.validation_loss()
         if not math.isfinite(loss):
-            return f"step {self.progress.step}: the validation loss is {loss}. {NON_FINITE_CAUSES}"
+            losses = self._non_finite_samples()
+            words = f"the validation loss is {loss}, samples {_listed(list(losses))}. {NON_FINITE_CAUSES}"
+            return self._outcome("failed", f"step {self.progress.step}: {words}", losses)
         stopping = self._recipe.early_stopping
         if self.progress.observe(loss, stopping.min_delta if stopping else 0.0):
             self._best = copied(self._weights)
@@ -199,7 +204,33 @@ class Loop:
         number = self._recipe.validation.captions
         if number and self._accelerator.is_main_process:  # the others wait where all meet next
             log.write("captions", self.progress.step, captions=self.captions(number))
+        asked = torch.tensor(float(self._stop_asked()), device=self._accelerator.device)
+        if self._accelerator.reduce(asked, "sum") > 0:  # validation may take minutes
+            self._interrupted = True
         return None
+
+    def _non_finite_samples(self) -> dict[str, float]:
+        """Some validation samples whose loss is no number, from every worker."""
+        worker, workers = self._accelerator.process_index, self._accelerator.num_processes
+        losses = ((one.id, self._sample_loss(one, 0)) for one in self._validation[worker::workers])
+        found = islice((item for item in losses if not math.isfinite(item[1])), _MOST_SAVED)
+        return dict(chain.from_iterable(gather_object([list(found)])))
+
+    def _stuck(self) -> Outcome | None:
+        """After some steps the loss of the first one's samples must not be what it was."""
+        before = self._first_step_loss
+        if self.progress.step != STUCK_STEPS or before is None or self._loss_of_first_step() != before:
+            return None
+        return self._outcome("failed", f"step {STUCK_STEPS}: {stuck(STUCK_STEPS)}")
+
+    @torch.no_grad()
+    def _loss_of_first_step(self) -> float:
+        """Of its first forward pass, with the weights as they are and without dropout."""
+        step = self._schedule.step(0)
+        batch = step.batches[0][self._accelerator.process_index]
+        samples = collate([self._train[i] for i in batch], step.epoch).to(self._accelerator.device)
+        loss = completion_loss(self._module.eval(), samples)
+        return float(self._accelerator.reduce(loss, "sum"))
 
     def _save(self) -> str | None:
         """Write a checkpoint on the main worker; all workers hear when it failed, and why."""
@@ -230,15 +261,15 @@ class Loop:
     def _failed_step(self, step: Step, diagnosis: str) -> Outcome:
         indices = [i for batches in step.batches for batch in batches for i in batch]
         ids = [self._train[i].id for i in indices]
-        losses = {self._train[i].id: self._sample_loss(i, step.epoch) for i in indices}
+        losses = {self._train[i].id: self._sample_loss(self._train[i], step.epoch) for i in indices}
         words = f"step {self.progress.step + 1}, samples {_listed(ids)}: {diagnosis}"
         return self._outcome("failed", words, losses)
 
     @torch.no_grad()
-    def _sample_loss(self, index: int, epoch: int) -> float:
+    def _sample_loss(self, example: Example, epoch: int) -> float:
         """Nats per token of one sample alone, with the weights as they are."""
         module = self._module.eval()
-        batch = collate([self._train[index]], epoch).to(self._accelerator.device)
+        batch = collate([example], epoch).to(self._accelerator.device)
         return float(completion_loss(module, batch)) / batch.label_tokens
 
     def _end(self) -> Outcome:

@@ -28,7 +28,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from captioning.errors import ConfigError
 from training import model
 from training.data import Batch
-from training.loop import completion_loss
+from training.loop import MAX_CAPTION_TOKENS, completion_loss
 from training.recipe import Recipe
 
 Phases = tuple[float, float, float]  # bytes: see Rehearsal._step
@@ -67,6 +67,15 @@ def quantized_weights(base: PreTrainedModel) -> list[torch.Tensor]:
 def dequantized_bytes(base: PreTrainedModel, recipe: Recipe) -> int:
     """Of the largest quantized weight in bfloat16: one at a time is multiplied with."""
     return 2 * max(weight.numel() for weight in quantized_weights(base)) if recipe.quantization else 0
+
+
+def captions_bytes(config: PretrainedConfig, recipe: Recipe, prompt_tokens: int) -> int:
+    """Of the cache that the captions of a validation are written in: slots of a power of two tokens."""
+    text = config.get_text_config()
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * _dtype(recipe).itemsize
+    slot = 2 ** math.ceil(math.log2(prompt_tokens + MAX_CAPTION_TOKENS))
+    return recipe.validation.captions * slot * token
 
 
 def optimizer_bytes(name: str, weights: Iterable[torch.Tensor]) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from captioning.base_models import BaseModelSpec, load_tokenizer, resolve, weight_fingerprint
+from captioning.base_models import BaseModelSpec, context_tokens, load_tokenizer, resolve, weight_fingerprint
 from captioning.corpus import corpus_fingerprint
 from captioning.errors import CorpusError
 from captioning.prompt import PROMPT_VERSION
@@ -47,9 +48,21 @@ class Checked:
     spec: BaseModelSpec
     train: SplitTokens
     validation: SplitTokens
-    identity: dict[str, str]  # what a run that goes on must share with its beginning
     padding_share: float  # of the tokens in the first epoch's batches
     total_steps: int
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What a run that goes on must share with its beginning. The base model's weights must be here."""
+        return {
+            "recipe": self.recipe.hash,
+            "training corpus": corpus_fingerprint(self.train.corpus),
+            "validation corpus": corpus_fingerprint(self.validation.corpus),
+            "base model": weight_fingerprint(self.spec),
+            "tokenizer": tokens.fingerprint(load_tokenizer(self.spec)),
+            "prompt version": PROMPT_VERSION,
+            "canonicalizer version": CANONICALIZER_VERSION,
+        }
 
     @property
     def splits(self) -> dict[str, SplitReport]:
@@ -70,17 +83,8 @@ def check(recipe: Recipe, folder: Path, tokens_dir: Path) -> Checked:
     model.check(recipe, spec)
     train, validation = read["train"], read["validation"]
     schedule = schedule_of(recipe, train.tokenized.examples)
-    identity = {
-        "recipe": recipe.hash,
-        "training corpus": corpus_fingerprint(train.corpus),
-        "validation corpus": corpus_fingerprint(validation.corpus),
-        "base model": weight_fingerprint(spec),
-        "tokenizer": tokens.fingerprint(load_tokenizer(spec)),
-        "prompt version": PROMPT_VERSION,
-        "canonicalizer version": CANONICALIZER_VERSION,
-    }
     steps = schedule.total_steps(recipe.epochs, recipe.max_steps)
-    return Checked(recipe, spec, train, validation, identity, schedule.padding_share(), steps)
+    return Checked(recipe, spec, train, validation, schedule.padding_share(), steps)
 
 
 def dry_run(recipe: Recipe, tokens_dir: Path | None = None) -> Checked:
@@ -92,7 +96,7 @@ def dry_run(recipe: Recipe, tokens_dir: Path | None = None) -> Checked:
 def splits(recipe: Recipe, spec: BaseModelSpec, folder: Path, tokens_dir: Path) -> dict[Split, SplitTokens]:
     """Both splits as tokens, where each has something to use."""
     load_tokenizer(spec)  # before drawings are generated in vain
-    limit = min((limit for limit in (recipe.max_tokens, spec.max_context_tokens) if limit), default=None)
+    limit = min((limit for limit in (recipe.max_tokens, context_tokens(spec)) if limit), default=None)
     names: tuple[Split, ...] = ("train", "validation")
     files: dict[Split, Path] = {name: _corpus_file(recipe.corpus, name, folder) for name in names}
     return {name: _tokenized(file, spec, limit, tokens_dir) for name, file in files.items()}

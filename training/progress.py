@@ -14,6 +14,8 @@ from captioning.atomic import append
 
 _log = logging.getLogger(__name__)
 
+_OF_AN_ATTEMPT = frozenset(("start", "stopped"))  # events that belong to no step
+
 Sink = Callable[[str, int, Mapping[str, Any]], None]  # event, step, values
 
 
@@ -58,11 +60,9 @@ class MetricsLog:
         self._sink = sink
         self._waiting = b""
         if path and path.exists():
-            kept = [
-                line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resumed_at
-            ]
+            kept = [line for line in path.read_bytes().split(b"\n") if _is_kept(line, resumed_at)]
             shortened = path.with_suffix(".partial")
-            shortened.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            shortened.write_bytes(b"".join(line + b"\n" for line in kept))
             shortened.rename(path)
 
     def write(self, event: str, step: int, **values: Any) -> None:
@@ -80,9 +80,13 @@ class MetricsLog:
             self._sink(event, step, values)
 
 
-def _step(line: str) -> float:
-    """The step of a log line; a line that a kill cut short counts as the future."""
+def _is_kept(line: bytes, resumed_at: int) -> bool:
+    """Whether a run that goes on from that step will not write the line again.
+
+    One that begins again validates again; a line that a kill cut short tells nothing.
+    """
     try:
-        return int(json.loads(line)["step"])
+        event = json.loads(line)
     except ValueError:
-        return math.inf
+        return False
+    return event["step"] <= resumed_at and (resumed_at > 0 or event["event"] in _OF_AN_ATTEMPT)

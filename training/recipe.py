@@ -153,7 +153,15 @@ class Recipe(Section):
 
 def _impossible(recipe: Recipe) -> Iterator[str]:
     """Reasons why the combination cannot work, each with the way out."""
-    lora = recipe.lora
+    lora, corpus = recipe.lora, recipe.corpus
+    if (corpus.train == "scenes") != (corpus.validation == "scenes"):
+        yield (
+            f"corpus.train={corpus.train} and corpus.validation={corpus.validation}: generated scenes say "
+            "nothing about a corpus of files, nor it about them. Give a file for both: python -m training "
+            "corpus split makes two of one."
+        )
+    elif corpus.train == corpus.validation != "scenes":
+        yield f"corpus.train and corpus.validation are both {corpus.train}: what is learned cannot validate."
     if lora.init == "loftq" and recipe.quantization not in ("nf4", "fp4"):
         yield (
             f"lora.init=loftq mends the rounding to 4 bits, but quantization={recipe.quantization or 'null'} "

@@ -6,12 +6,16 @@ Everything is checked before Ray is asked for anything (`training.preflight`); t
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import math
 import re
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -19,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig
 
 from captioning.adapters import Manifest, install_adapter, library_versions, write_adapter
+from captioning.atomic import write_text
 from captioning.base_models import BASE_MODELS, load_tokenizer, resolve
 from captioning.errors import ConfigError
 from captioning.prompt import PROMPT_VERSION
@@ -30,9 +35,13 @@ from training.errors import TrainingFailed, TrainingInterrupted
 from training.loop import Outcome
 from training.preflight import TOKENS_DIR, Checked, SplitReport, check
 from training.recipe import Recipe, dump_recipe, flat
+from training.runs import read_run
 from training.worker import text_of
 
+LOCKS_DIR = ".locks"  # among the runs
 FAILED_STEP_FILE = "failed_step.json"  # in the run's folder: the samples that a run was stopped at
+
+_log = logging.getLogger(__name__)
 
 
 class RunResult(BaseModel):
@@ -50,7 +59,7 @@ class RunResult(BaseModel):
     validation_loss: float  # of the exported adapter
     padding_share: float
     splits: dict[str, SplitReport]
-    seconds: float
+    seconds: float  # of steps and validations, over all restarts
 
 
 def default_name(recipe_name: str, recipe: Recipe) -> str:
@@ -67,22 +76,50 @@ def train(recipe: Recipe, *, name: str, runs_dir: Path, adapters_dir: Path) -> R
         TrainingFailed: the workers failed, or found that going on is pointless.
         TrainingInterrupted: SIGTERM or Ctrl-C; the same call goes on.
     """
-    started = time.monotonic()
     folder = runs_dir.resolve() / name
     _check_name(name)
     _check_same_recipe(recipe, folder)
-    checked = check(recipe, folder / "corpus", runs_dir.resolve() / TOKENS_DIR)
-    _open(folder, checked)
-    result_file = folder / "result.json"
-    if not result_file.exists():
-        outcome = cluster.fit(checked, folder)
-        _require_end(checked, outcome, folder)
-        _export(checked, outcome, folder)
-        result = _result(checked, outcome, folder, time.monotonic() - started)
-        result_file.write_text(result.model_dump_json(indent=2), encoding="utf-8")
-    write_card(folder)
-    install_adapter(folder / "adapter", adapters_dir)
+    with _locked(folder):
+        checked = check(recipe, folder / "corpus", runs_dir.resolve() / TOKENS_DIR)
+        _require_writable(adapters_dir)
+        _open(folder, checked)
+        result_file = folder / "result.json"
+        if not result_file.exists():
+            outcome = cluster.fit(checked, folder)
+            _require_end(checked, outcome, folder)
+            _export(checked, outcome, folder)
+            write_text(result_file, _result(checked, outcome, folder).model_dump_json(indent=2))
+        write_card(folder)
+        install_adapter(folder / "adapter", adapters_dir)
     return RunResult.model_validate_json(result_file.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two processes that write the same checkpoints and log would spoil both."""
+    path = folder.parent / LOCKS_DIR / folder.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"run '{folder.name}' is being trained by another process. Wait until that has ended, or "
+                "give this run a name of its own with --run."
+            ) from None
+        except OSError as error:
+            _log.warning("'%s' cannot be locked (%s): give no run twice at a time", path, error)
+        yield
+
+
+def _require_writable(adapters_dir: Path) -> None:
+    """Hours of training later it would be too late."""
+    try:
+        adapters_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=adapters_dir):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--adapters-dir '{adapters_dir}' cannot be written: {error}") from None
 
 
 def _check_name(name: str) -> None:
@@ -120,9 +157,10 @@ def _open(folder: Path, checked: Checked) -> None:
                 f"run '{folder.name}' cannot go on: its {', '.join(changed)} changed since it was begun. "
                 f"Give the run another name with --run, or delete {folder}."
             )
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(dump_recipe(checked.recipe), encoding="utf-8")
-    path.write_text(json.dumps(checked.identity, indent=2), encoding="utf-8")
+    write_text(folder / "recipe.yaml", dump_recipe(checked.recipe))
+    write_text(path, json.dumps(checked.identity, indent=2))  # last: with it, all is there
 
 
 def _require_end(checked: Checked, outcome: Outcome, folder: Path) -> None:
@@ -137,15 +175,19 @@ def _require_end(checked: Checked, outcome: Outcome, folder: Path) -> None:
     seen = ""
     if outcome.losses:
         path = folder / FAILED_STEP_FILE
-        path.write_text(json.dumps(_failed_step(checked, outcome), indent=1), encoding="utf-8")
-        seen = f" The step's samples, each with its loss: {path}"
+        try:
+            write_text(path, json.dumps(_failed_step(checked, outcome), indent=1))
+            seen = f" The samples, each with its loss: {path}"
+        except OSError as error:
+            seen = f" The samples could not be written to {path}: {error}"
     raise TrainingFailed(f"run '{name}' was stopped at {outcome.diagnosis}{seen}")
 
 
 def _failed_step(checked: Checked, outcome: Outcome) -> list[dict[str, Any]]:
-    """The samples of the step, as the model saw them. A loss that is not a number is a word."""
+    """The samples that the run failed at, as the model saw them. A loss that is not a number is a word."""
     tokenizer = load_tokenizer(checked.spec)
-    examples = {example.id: example for example in checked.train.tokenized.examples}
+    known = (*checked.validation.tokenized.examples, *checked.train.tokenized.examples)
+    examples = {example.id: example for example in known}
     return [
         {
             "id": sample_id,
@@ -194,7 +236,7 @@ def _public(checked: Checked) -> dict[str, Any]:
     return recipe | {"model": checked.spec.id, "corpus": recipe["corpus"] | files}
 
 
-def _result(checked: Checked, outcome: Outcome, folder: Path, seconds: float) -> RunResult:
+def _result(checked: Checked, outcome: Outcome, folder: Path) -> RunResult:
     return RunResult(
         run=folder.name,
         status=outcome.status,
@@ -206,5 +248,5 @@ def _result(checked: Checked, outcome: Outcome, folder: Path, seconds: float) ->
         validation_loss=outcome.progress.best_loss,
         padding_share=checked.padding_share,
         splits=checked.splits,
-        seconds=round(seconds, 1),
+        seconds=round(read_run(folder).seconds, 1),
     )

@@ -45,6 +45,11 @@ class Run:
         return self._of("validation")
 
     @property
+    def seconds(self) -> float:
+        """Of steps and validations, over all restarts."""
+        return float(sum(event.get("seconds", 0.0) for event in (*self.steps, *self.validations)))
+
+    @property
     def training_losses(self) -> list[Point]:
         return [(event["step"], event["loss"]) for event in self.steps]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -106,5 +107,9 @@ def _elements(weight: torch.nn.Parameter) -> int:
 def _peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peak for part, peak in _PEAK_FLOPS.items() if part in name), None)
+    return peak_flops(torch.cuda.get_device_name(device))
+
+
+def peak_flops(name: str) -> float | None:
+    """Of the GPU of that name; None where it is not known."""
+    return next((peak for part, peak in _PEAK_FLOPS.items() if re.search(rf"\b{part}\b", name)), None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 
-_STUCK_STEPS = 10
+STUCK_STEPS = 10
 
 NON_FINITE_CAUSES = (
     "Likely causes: a learning rate that is too high; float16 somewhere (use precision=bf16); an attention "
@@ -14,34 +13,32 @@ NON_FINITE_CAUSES = (
 )
 
 
-class Watch:
-    """Takes note of each step's loss; says when going on is pointless."""
+def diagnose(loss: float, grad_norm: float, without_gradient: Sequence[str] = ()) -> str | None:
+    """What is wrong with a step, or None. Called before the optimizer may spoil the weights."""
+    seen = f"the training loss is {loss} and the gradient norm {grad_norm}."
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        return f"{seen} {NON_FINITE_CAUSES}"
+    if without_gradient:
+        return (
+            f"{len(without_gradient)} trainable weights are not part of the computation, the first is "
+            f"'{without_gradient[0]}': check lora.target_modules and lora.modules_to_save."
+        )
+    if loss == 0.0:
+        return f"{seen} Likely causes: every label is masked, or the base model's weights are all zero."
+    if grad_norm == 0.0:
+        return (
+            f"{seen} No adapter weight receives a gradient: check lora.target_modules, and whether the base "
+            "model says the same to any prompt (damaged weights)."
+        )
+    return None
 
-    def __init__(self) -> None:
-        self._losses: deque[float] = deque(maxlen=_STUCK_STEPS)
 
-    def diagnose(self, loss: float, grad_norm: float, without_gradient: Sequence[str] = ()) -> str | None:
-        """What is wrong with a step, or None. Called before the optimizer may spoil the weights."""
-        self._losses.append(loss)
-        seen = f"the training loss is {loss} and the gradient norm {grad_norm}."
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            return f"{seen} {NON_FINITE_CAUSES}"
-        if without_gradient:
-            return (
-                f"{len(without_gradient)} trainable weights are not part of the computation, the first is "
-                f"'{without_gradient[0]}': check lora.target_modules and lora.modules_to_save."
-            )
-        if loss == 0.0:
-            return f"{seen} Likely causes: every label is masked, or the base model's weights are all zero."
-        if grad_norm == 0.0:
-            return f"{seen} No adapter weight receives a gradient: check lora.target_modules."
-        if len(self._losses) == _STUCK_STEPS and len(set(self._losses)) == 1:
-            return (
-                f"the training loss has been {loss} for {_STUCK_STEPS} steps. Likely causes: a learning rate "
-                "that is too low to change a weight, or a base model that says the same to any prompt "
-                "(damaged weights)."
-            )
-        return None
+def stuck(steps: int) -> str:
+    """Of a run whose first samples have the same loss as before training, to the last bit."""
+    return (
+        f"{steps} steps have not changed what the model says. Likely causes: a learning rate that is too low "
+        "to change a weight, or a frozen adapter."
+    )
 
 
 def learned_nothing(first_loss: float, last_loss: float, steps: int) -> str:

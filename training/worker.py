@@ -56,10 +56,13 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     loop = make_loop(job, accelerator)
     loop.resume()
     path = job.folder / METRICS_FILE if accelerator.is_main_process else None
-    sink = tracking.start(accelerator, job.recipe, job.folder.name)
+    sink = tracking.start(accelerator, job.recipe, job.folder)
     log = MetricsLog(path, resumed_at=loop.progress.step, sink=sink)
     workers = gather_object([{"host": socket.gethostname(), "pid": os.getpid()}])
-    log.write("start", loop.progress.step, workers=workers, precision=accelerator.mixed_precision)
+    log.write(
+        "start", loop.progress.step, workers=workers, device=job.device,
+        precision=accelerator.mixed_precision, passed_over=loop.passed_over,
+    )  # fmt: skip
     outcome = loop.run(log)
     if outcome.status in ("failed", "interrupted"):
         log.write("stopped", outcome.progress.step, status=outcome.status, diagnosis=outcome.diagnosis)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import signal
@@ -40,17 +39,15 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
 
 def test_the_last_ones_are_kept_each_with_the_best_adapter(tmp_path: Path) -> None:
     store = CheckpointFolder(tmp_path, keep=2)
-    for step in (2, 4, 10, 6):  # 6 is written again after 10 was lost sight of
+    for step in (2, 4, 6):
         store.save(_checkpoint(step))
-    assert _names(tmp_path) == ["checkpoint-000006", "checkpoint-000010"]
+    assert _names(tmp_path) == ["checkpoint-000004", "checkpoint-000006"]
     assert all(torch.equal(read_best(tmp_path / name)["a"], torch.ones(4)) for name in _names(tmp_path))
 
 
 @pytest.mark.parametrize("file", ["adapter.safetensors", "optimizer.pt", "progress.json", "checksums.json"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_a_damaged_checkpoint_is_passed_over(
-    file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_checkpoint_is_passed_over(file: str, damage: str, tmp_path: Path) -> None:
     store = CheckpointFolder(tmp_path, keep=3)
     store.save(_checkpoint(1))
     store.save(_checkpoint(2))
@@ -60,11 +57,27 @@ def test_a_damaged_checkpoint_is_passed_over(
         path.unlink()
     else:
         path.write_bytes(content[:-9] if damage == "cut" else bytes([content[0] ^ 1]) + content[1:])
-    with caplog.at_level(logging.WARNING):
-        assert store.latest() == tmp_path / "checkpoint-000001"
-    assert "checkpoint-000002' is passed over" in caplog.text
+    found, [words] = store.look()
+    assert found == tmp_path / "checkpoint-000001"
+    assert words.startswith(f"{tmp_path / 'checkpoint-000002'}: ")
     path.parent.joinpath("checksums.json").write_text("[]")
     assert store.latest() == tmp_path / "checkpoint-000001"
+
+
+def test_a_damaged_checkpoint_of_a_later_step_costs_no_whole_one(tmp_path: Path) -> None:
+    store = CheckpointFolder(tmp_path, keep=1)
+    store.save(_checkpoint(100))
+    (tmp_path / "checkpoint-000100" / "adapter.safetensors").write_bytes(b"")
+    store.save(_checkpoint(25))
+    assert _names(tmp_path) == ["checkpoint-000025"]
+    assert store.latest() == tmp_path / "checkpoint-000025"
+
+
+def test_the_newest_is_that_of_the_highest_step(tmp_path: Path) -> None:
+    store = CheckpointFolder(tmp_path, keep=2)
+    for step in (999_999, 1_000_000):
+        store.save(_checkpoint(step))
+    assert store.latest() == tmp_path / "checkpoint-1000000"
 
 
 def _save_under_a_file_limit(folder: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,8 @@ def test_what_a_setting_really_does_is_noted_before_the_run(
 ) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text("nothing")
-    words = ["test3", "lora.dora=true", f"model={tiny_llama}", f"corpus.train={bad}", "--dry-run"]
-    assert run(words, monkeypatch) == 1
+    corpus = [f"corpus.train={bad}", f"corpus.validation={tmp_path / 'other.jsonl'}"]
+    assert run(["test3", "lora.dora=true", f"model={tiny_llama}", *corpus, "--dry-run"], monkeypatch) == 1
     printed = capsys.readouterr()
     assert printed.err.startswith("Note: lora.dora: services run plain LoRA adapters only.")
     assert printed.out == ""
@@ -117,5 +118,33 @@ def test_a_corpus_that_cannot_be_read_fails_the_run(
 ) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"id": "a", "svg": "<svg/>", "references": []}\n')
-    assert run(["test3", f"model={tiny_llama}", f"corpus.train={bad}", "--dry-run"], monkeypatch) == 1
+    corpus = [f"corpus.train={bad}", f"corpus.validation={tmp_path / 'other.jsonl'}"]
+    assert run(["test3", f"model={tiny_llama}", *corpus, "--dry-run"], monkeypatch) == 1
     assert "bad.jsonl line 1" in capsys.readouterr().err
+
+
+def test_a_dry_run_needs_no_weights(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "without-weights"
+    shutil.copytree(tiny_llama, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    words = ["test3", f"model={folder}", "corpus.scenes.train=9", "corpus.scenes.validation=2", "--json"]
+    assert run([*words, "--dry-run"], monkeypatch) == 0
+    assert answer(capsys)["total_steps"] > 0
+    assert run(words, monkeypatch) == 2
+    assert "lacks *.safetensors" in answer(capsys)["error"]["message"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    words = ["test3", f"model={tiny_llama}", "corpus.scenes.train=9", "corpus.scenes.validation=2", "--json"]
+    assert run([*words, "--runs-dir", str(file / "runs")], monkeypatch) == 1
+    error = answer(capsys)["error"]
+    assert (error["type"], str(file) in error["message"]) == ("os_error", True)
+    adapters = ["--runs-dir", str(tmp_path / "runs"), "--adapters-dir", str(file / "adapters")]
+    assert run([*words, *adapters], monkeypatch) == 2
+    assert answer(capsys)["error"]["message"].startswith(f"--adapters-dir '{file / 'adapters'}' cannot be")

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -191,6 +192,53 @@ def test_a_run_that_never_improves_has_no_adapter_to_show(tiny_llama: Path, tmp_
     outcome = loop.run()
     assert outcome.status == "failed"
     assert "never fell below" in (outcome.diagnosis or "")
+
+
+def test_a_run_that_changes_nothing_is_stopped_within_ten_steps(tiny_llama: Path, tmp_path: Path) -> None:
+    loop = _loop(tiny_llama, tmp_path, batch_size=4, epochs=4, optimizer={"learning_rate": 1e-30})
+    outcome = loop.run()
+    assert (outcome.status, outcome.progress.step) == ("failed", 10)
+    assert "10 steps have not changed what the model says" in (outcome.diagnosis or "")
+
+
+def test_the_validation_samples_that_have_no_loss_are_named(tiny_llama: Path, tmp_path: Path) -> None:
+    loop = _loop(tiny_llama, tmp_path, batch_size=4)
+    embedding = cast(torch.nn.Embedding, loop._module.get_input_embeddings())
+    used = {token for one in loop._validation for token in (*one.prompt, *one.completion(0))}
+    unused = next(token for token in range(embedding.num_embeddings) if token not in used)
+    with torch.no_grad():
+        embedding.weight[unused] = math.nan
+    spoilt = dataclasses.replace(loop._validation[0], id="spoilt", prompt=[unused])
+    loop._validation = [*loop._validation, spoilt]
+    outcome = loop.run()
+    assert outcome.status == "failed"
+    assert "the validation loss is nan, samples spoilt" in (outcome.diagnosis or "")
+    assert list(outcome.losses) == ["spoilt"]
+
+
+def test_workers_that_drift_apart_are_noticed(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.loop.gather_object", lambda own: [*own, "another worker's checksum"])
+    outcome = _loop(tiny_llama, tmp_path, batch_size=4).run()
+    assert outcome.status == "failed"
+    assert "the workers ended with 2 different adapters" in (outcome.diagnosis or "")
+
+
+def test_asked_to_stop_during_a_validation_a_run_makes_no_further_step(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    loop = _loop(tiny_llama, tmp_path, batch_size=4, validation={"every_steps": 2})
+    validations: list[int] = []
+
+    def follow(event: str, step: int, _: object) -> None:
+        if event == "validation":
+            validations.append(step)
+
+    loop._stop_asked = lambda: validations == [0, 2]
+    outcome = loop.run(MetricsLog(tmp_path / "metrics.jsonl", sink=follow))
+    assert (outcome.status, outcome.progress.step) == ("interrupted", 2)
+    assert loop._store.latest() == tmp_path / "checkpoint-000002"
 
 
 def test_asked_to_stop_a_run_leaves_a_checkpoint_and_goes_on_from_it(

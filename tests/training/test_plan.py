@@ -45,8 +45,8 @@ def estimate_of(recipe: Recipe, lengths: Lengths = LENGTHS) -> Estimate:
 
 @cache
 def real_plan(name: str) -> Plan:
-    """At 2,048 tokens, one at a time, with checkpointing."""
-    changes = ["batch_size=1", "validation.batch_size=1"]
+    """Of a step at 2,048 tokens, one at a time, with checkpointing."""
+    changes = ["batch_size=1", "validation.batch_size=1", "validation.captions=0"]
     return make_plan(load_recipe("test3", [f"model={name}", *changes]), gpu_memory_gib=48, read_corpus=False)
 
 
@@ -127,6 +127,20 @@ def test_memory_follows_the_recipe(tiny_llama: Path) -> None:
     )
     assert memory(batch_size=1, max_tokens=512)["activations"] < plain["activations"] / 8
     assert plain["total"] == pytest.approx(sum(plain.values()) - plain["total"])
+
+
+def test_captions_count_where_they_take_more_than_training(tiny_llama: Path) -> None:
+    many = recipe_for(tiny_llama, batch_size=1, validation={"batch_size": 1, "captions": 64})
+    none = recipe_for(tiny_llama, batch_size=1, validation={"batch_size": 1, "captions": 0})
+    text = model_config(resolve(many.model)).get_text_config()
+    slot = 1024 * 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * 2  # bytes, of 564
+    estimate = estimate_of(many, Lengths(500, 500, 20))
+    step = estimate.gib(many)
+    shown = sum(step[part] for part in ("activations", "logits", "temporary", "validation"))
+    assert shown * 1024**3 == pytest.approx(64 * slot)
+    least = estimate.gib(none)["total"]
+    assert least < step["total"]
+    assert estimate.changes_that_fit(least) == ["validation.captions=0"]
 
 
 def test_validation_counts_where_it_takes_more_than_training(tiny_llama: Path) -> None:
@@ -214,8 +228,9 @@ def test_the_corpus_is_counted_as_a_run_reads_it(tiny_llama: Path, tmp_path: Pat
     assert counted.steps_per_epoch == len(lengths) // 6
     assert counted.total_steps == 9
     assert counted.samples + sum(counted.dropped.values()) >= 48
-    if len(lengths) % 6 == 0:  # an epoch reads all samples
-        assert counted.tokens_per_epoch == sum(prompt + captions[0] for prompt, captions in lengths)
+    whole = sum(prompt + captions[0] for prompt, captions in lengths)
+    read = len(lengths) // 6 * 6  # an epoch leaves the samples out that fill no step
+    assert whole * (read - 6) / len(lengths) < counted.tokens_per_epoch <= whole
     assert 0 < counted.label_tokens_per_epoch < counted.tokens_per_epoch
     assert 0 <= counted.padding_share < 0.2
     assert list((tmp_path / "tokens").glob("*.parquet"))

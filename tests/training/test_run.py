@@ -22,7 +22,7 @@ from training.data import collate
 from training.errors import TrainingFailed
 from training.loop import completion_loss
 from training.recipe import Recipe, load_recipe
-from training.run import RunResult, train
+from training.run import RunResult, _locked, train
 
 pytestmark = [
     pytest.mark.ray,
@@ -141,6 +141,27 @@ def test_a_finished_run_is_not_repeated_and_its_name_not_taken(
             _train(_recipe(tiny_llama, corpus), "undisturbed", home)
     finally:
         shutil.move(changed, corpus_file)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(
+    tiny_llama: Path, corpus: dict[str, str], tmp_path: Path
+) -> None:
+    with (
+        _locked(tmp_path / "runs" / "mine"),
+        pytest.raises(ConfigError, match="run 'mine' is being trained by another process"),
+    ):
+        _train(_recipe(tiny_llama, corpus), "mine", tmp_path)
+    assert not (tmp_path / "runs" / "mine").exists()
+
+
+def test_fewer_gpus_than_workers_are_not_waited_for(
+    tiny_llama: Path, corpus: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(ConfigError, match="asks for 2 GPUs, here are 1"):
+        _train(_recipe(tiny_llama, corpus, resources={"workers": 2}), "mine", tmp_path)
 
 
 def test_a_run_that_explodes_ends_with_a_diagnosis_and_is_not_tried_again(

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from transformers import AutoConfig
 
 from captioning.base_models import resolve
 from training import model
 from training.plan import model_config
-from training.throughput import ModelFlops
+from training.throughput import ModelFlops, peak_flops
 
 
 def test_operations_of_an_8b_model_are_four_a_weight_and_token() -> None:
@@ -17,6 +18,20 @@ def test_operations_of_an_8b_model_are_four_a_weight_and_token() -> None:
     linear = 4 * (2048 * flops.layer_weights + 20 * flops.head_weights)
     attention = 2048 * 2048 * 32 * 4096 * 6
     assert flops.of_step(2048, 20, 2048) == linear + attention
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40", None),
+        ("NVIDIA RTX A4000", None),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+    ],
+)
+def test_a_gpu_is_not_taken_for_another_of_a_longer_name(name: str, peak: float | None) -> None:
+    assert peak_flops(name) == peak
 
 
 def test_a_tied_head_counts_once() -> None:

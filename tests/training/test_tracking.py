@@ -29,7 +29,7 @@ def _one_accelerator_per_test() -> Iterator[None]:
 def _track(tracker: str, model: Path, folder: Path) -> None:
     recipe = recipe_for(model, tracking=[tracker])
     accelerator = make_accelerator(recipe, "cpu", folder)
-    log = MetricsLog(folder / "metrics.jsonl", sink=tracking.start(accelerator, recipe, folder.name))
+    log = MetricsLog(folder / "metrics.jsonl", sink=tracking.start(accelerator, recipe, folder))
     for step in (1, 2):
         log.write("step", step, **STEP)
     log.write("validation", 2, loss=1.25)
@@ -70,6 +70,36 @@ def test_wandb_works_offline(tiny_llama: Path, tmp_path: Path, monkeypatch: pyte
     while not all(name in written.read_bytes() for name in expected) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert all(name in written.read_bytes() for name in expected)
+
+
+def test_a_restarted_run_goes_on_and_a_new_one_of_its_name_does_not(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    recipe = recipe_for(tiny_llama, tracking=["wandb"])
+    accelerator = make_accelerator(recipe, "cpu", tmp_path)
+    monkeypatch.setattr(
+        accelerator, "init_trackers", lambda *_, init_kwargs, **__: begun.append(init_kwargs["wandb"]["id"])
+    )
+    for folder in (tmp_path / "a" / "run", tmp_path / "a" / "run", tmp_path / "b" / "run"):
+        folder.mkdir(parents=True, exist_ok=True)
+        tracking.start(accelerator, recipe, folder)
+    assert begun[0] == begun[1] != begun[2]
+    assert all(name.startswith("run-") for name in begun)
+
+
+def test_a_tracker_that_is_away_ends_no_run(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to the server")
+
+    recipe = recipe_for(tiny_llama, tracking=["tensorboard"])
+    accelerator = make_accelerator(recipe, "cpu", tmp_path)
+    sink = tracking.start(accelerator, recipe, tmp_path)
+    monkeypatch.setattr(accelerator, "log", away)
+    MetricsLog(tmp_path / "metrics.jsonl", sink=sink).write("step", 3, **STEP)
+    assert "tensorboard did not take the numbers of step 3: no route to the server" in caplog.text
 
 
 def test_a_tracker_whose_library_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.watch import Watch
+from training.watch import diagnose
 
 
 @pytest.mark.parametrize(
@@ -18,23 +18,15 @@ from training.watch import Watch
     ],
 )
 def test_what_is_wrong_with_a_step_is_said(loss: float, norm: float, words: str) -> None:
-    assert words in (Watch().diagnose(loss, norm) or "")
+    assert words in (diagnose(loss, norm) or "")
 
 
 def test_weights_that_take_no_part_are_named() -> None:
-    words = Watch().diagnose(1.0, 1.0, ["model.layers.0.lora_A", "model.layers.1.lora_A"])
+    words = diagnose(1.0, 1.0, ["model.layers.0.lora_A", "model.layers.1.lora_A"])
     assert words is not None
     assert "2 trainable weights" in words
     assert "'model.layers.0.lora_A'" in words
 
 
-def test_a_loss_that_never_moves_is_noticed_within_ten_steps() -> None:
-    watch = Watch()
-    found = [watch.diagnose(6.25, 0.5) for _ in range(10)]
-    assert found[:9] == [None] * 9
-    assert "has been 6.25 for 10 steps" in (found[9] or "")
-
-
-def test_an_ordinary_run_has_no_diagnosis() -> None:
-    watch = Watch()
-    assert [watch.diagnose(2.3 - step / 100, 0.7) for step in range(50)] == [None] * 50
+def test_an_ordinary_step_has_no_diagnosis() -> None:
+    assert diagnose(2.3, 0.7) is None

@@ -73,8 +73,8 @@ def captions_bytes(config: PretrainedConfig, recipe: Recipe, prompt_tokens: int)
     """Of the cache that the captions of a validation are written in: slots of a power of two tokens."""
     text = config.get_text_config()
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * _dtype(recipe).itemsize
-    slot = 2 ** math.ceil(math.log2(prompt_tokens + MAX_CAPTION_TOKENS))
+    token: int = 2 * text.num_hidden_layers * text.num_key_value_heads * head * _dtype(recipe).itemsize
+    slot: int = 2 ** math.ceil(math.log2(prompt_tokens + MAX_CAPTION_TOKENS))
     return recipe.validation.captions * slot * token
 
 

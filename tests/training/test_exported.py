@@ -62,7 +62,7 @@ def _train(base: Path, folder: Path, corpus: dict[str, str]) -> None:
     loop = loop_for(recipe, checked.train.tokenized.examples, checked.validation.tokenized.examples, store)
     outcome = loop.run(MetricsLog(folder / METRICS_FILE))
     training_run._export(checked, outcome, folder)
-    result = training_run._result(checked, outcome, folder, 60.0)
+    result = training_run._result(checked, outcome, folder)
     (folder / "result.json").write_text(result.model_dump_json())
     training_run.train(
         recipe, name=folder.name, runs_dir=folder.parent, adapters_dir=folder.parents[1] / "adapters"

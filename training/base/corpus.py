@@ -122,8 +122,8 @@ def _reframed(icon: Sample) -> str:
 
 
 def _scene_pair(seed: int) -> Pair | str:
-    scene = scenes.generate_known_scene(seed)
-    if scene is None:
+    scene = scenes.generate_scene(seed)
+    if scenes.is_held_out(scene.truth):
         return "held-out combination"
     return _pair(scene.svg, scene.references, _SCENE)
 

@@ -155,20 +155,3 @@ def as_batch(rows: Sequence[Row], pad_id: int) -> Batch:
     pictures = np.stack([np.frombuffer(row.picture, np.uint8) for row in rows])
     starts = torch.tensor([len(row.prompt) - 1 for row in rows])
     return Batch(ids, labels, starts, torch.from_numpy(pictures) / 255)
-
-
-def misread(batch: Batch, share: float, seed: int) -> Batch:
-    """The batch with a share of the caption tokens that are read, not of the labels, changed for others.
-
-    A word that cannot be trusted tells little of the next one, so the model learns to look at the drawing:
-    word dropout, Bowman et al. 2016 (https://arxiv.org/abs/1511.06349).
-    """
-    chance = torch.Generator().manual_seed(seed)
-    is_caption = torch.zeros_like(batch.ids, dtype=torch.bool)
-    is_caption[:, 1:] = batch.labels[:, :-1] != IGNORED
-    words = batch.ids[is_caption]
-    others = words[torch.randint(len(words), words.shape, generator=chance)]
-    is_changed = torch.rand(words.shape, generator=chance) < share
-    ids = batch.ids.clone()
-    ids[is_caption] = torch.where(is_changed, others, words)
-    return batch._replace(ids=ids)

@@ -16,7 +16,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -33,7 +32,6 @@ from training.base.examples import (
     as_batch,
     batches,
     encode,
-    misread,
     read_examples,
     write_examples,
 )
@@ -104,9 +102,10 @@ def _order(weight: Tensor, values: Mapping[int, float]) -> None:
 
 
 def learning_rate(recipe: BaseRecipe, step: int) -> float:
-    """Of the update after `step` others: on a straight line between the two nearest of the recipe."""
-    steps, rates = zip(*recipe.learning_rates, strict=True)
-    return float(np.interp(step + 1, steps, rates))
+    """Warm-up, a plateau, then a straight line to zero, which the run may stop short of."""
+    start, end = recipe.decay_steps
+    warm = min(1.0, (step + 1) / recipe.warmup_steps)
+    return recipe.learning_rate * min(warm, (end - step) / (end - start))
 
 
 class Trainer:
@@ -149,7 +148,7 @@ class Trainer:
     def train(self, examples: Sequence[Example], validation: Mapping[str, Sequence[Example]]) -> None:
         started, seen, losses = time.monotonic(), 0, []
         for rows in self._remaining(examples):
-            batch = self._misread(as_batch(rows, self.pad_id)).to(self.device)
+            batch = as_batch(rows, self.pad_id).to(self.device)
             losses.append(self._update(batch))
             seen += batch.ids.numel()
             if self.step % 50 == 0:
@@ -171,11 +170,6 @@ class Trainer:
                 if position >= self.step:
                     yield rows
                 position += 1
-
-    def _misread(self, batch: Batch) -> Batch:
-        if self.step < self.recipe.word_noise_from:
-            return batch
-        return misread(batch, self.recipe.word_noise, seed=self.recipe.seed * 1_000_000 + self.step)
 
     def _update(self, batch: Batch) -> float:
         hidden = self._hidden(batch)

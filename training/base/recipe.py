@@ -20,17 +20,14 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 7_400
+    steps: int = 6_000
     batch_tokens: int = 5_120  # padding included
-    # Step and learning rate, with straight lines between them: two rounds.
-    learning_rates: tuple[tuple[int, float], ...] = (
-        (0, 0.0), (150, 1.5e-3), (3_800, 1.5e-3), (6_000, 3e-5), (6_050, 8e-4), (7_400, 0.0),
-    )  # fmt: skip
-    word_noise: float = 0.15  # of the words of a caption that are read wrong, in the second round
-    word_noise_from: int = 6_000  # step
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 150
+    decay_steps: tuple[int, int] = (3_800, 6_050)  # from where to where the rate falls to zero
     weight_decay: float = 0.05
     first_lengths: tuple[int, ...] = (44, 44, 44, 44, 88)  # most tokens of a prompt in the first epochs
-    scene_share: float = 0.5  # of the drawings of an epoch
+    scene_share: float = 0.4  # of the drawings of an epoch
     rare_share: float = 0.3  # of the icons of what one family alone draws, in an epoch
     picture_weight: float = 1.0  # of the loss on the drawing's picture, beside that on the caption
     seed: int = 7

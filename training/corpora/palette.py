@@ -58,16 +58,7 @@ _RANGES = {
     "white": _Range((0, 359), (0, 0.2), (0.97, 1), (("white", (255, 255, 255)),)),
 }
 
-_SPARE_RANGES = {
-    "navy": _Range((225, 243), (0.75, 1), (0.15, 0.26), (("navy", (0, 0, 128)),)),
-    "magenta": _Range((297, 307), (0.9, 1), (0.42, 0.52), (("magenta", (255, 0, 255)),)),
-    "turquoise": _Range((172, 180), (0.65, 0.85), (0.52, 0.62), (("turquoise", (64, 224, 208)),)),
-}
-
 COLOURS: tuple[str, ...] = tuple(_RANGES)
-SPARE: tuple[str, ...] = tuple(_SPARE_RANGES)
-"""Colours that no scene is first made in."""
-
 BRIGHT: tuple[str, ...] = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
 
 
@@ -95,7 +86,7 @@ class Palette:
 
 
 def _mix(name: str, rng: random.Random) -> Ink:
-    span = (_RANGES | _SPARE_RANGES)[name]
+    span = _RANGES[name]
     if rng.random() < 0.5:
         keyword, rgb = rng.choice(span.keywords)
         return Ink(name, rgb, keyword)

@@ -11,8 +11,8 @@ from rendering import canonicalize, load
 from tests.training.corpora.pixels import pixels
 from training.corpora.figures import draw_figure
 from training.corpora.literal import literal
-from training.corpora.palette import COLOURS, SPARE, Palette
-from training.corpora.scenes import KINDS, generate_known_scene, generate_scene, is_held_out
+from training.corpora.palette import COLOURS, Palette
+from training.corpora.scenes import KINDS, generate_scene, is_held_out
 from training.corpora.sketch import SceneObject, SceneTruth, Studio
 from training.corpora.wording import NUMBERS
 
@@ -137,40 +137,6 @@ def test_one_held_out_object_is_enough() -> None:
         for thing in (SceneObject("circle", colour, 0.5, 0.5, 0.5) for colour in COLOURS)
     }
     assert is_held_out(SceneTruth("pair", (objects[False], objects[True]), None))
-
-
-def test_what_is_held_out_comes_in_a_spare_colour() -> None:
-    scenes = [(generate_scene(seed), generate_known_scene(seed)) for seed in range(150)]
-    assert all(other == scene for scene, other in scenes if not is_held_out(scene.truth))
-    changed = [(one, other) for one, other in scenes if is_held_out(one.truth) and other]
-    assert changed
-    for scene, other in changed:
-        assert not is_held_out(other.truth)
-        assert [item.shape for item in other.truth.objects] == [item.shape for item in scene.truth.objects]
-        spare = {item.colour for item in other.truth.objects} - {item.colour for item in scene.truth.objects}
-        assert spare
-        assert spare <= set(SPARE)
-        assert all(colour in text for colour in spare for text in other.references)
-        articles = re.findall(r"\b(an?) (\w)", other.references[0].lower())
-        assert all((article == "an") == (letter in "aeiou") for article, letter in articles)
-        named = re.findall(rf"\b(?:{'|'.join(COLOURS)})\b", other.references[0])
-        assert not set(named) - {item.colour for item in other.truth.objects} - {other.truth.background}
-
-
-def test_a_spare_colour_is_where_the_truth_says() -> None:
-    scene = next(
-        scene
-        for seed in range(999)
-        if (scene := generate_known_scene(seed))
-        and scene.truth.kind == "single"
-        and scene.truth.objects[0].colour == "turquoise"
-        and scene.truth.objects[0].shape != "ring"
-        and "outlined" not in scene.references[0]
-    )
-    image, thing = pixels(scene.svg), scene.truth.objects[0]
-    red, green, blue = image[round(thing.y * 64), round(thing.x * 64)]
-    assert red < 130
-    assert min(green, blue) > 180
 
 
 def test_colours_stand_out_from_the_background() -> None:

@@ -21,7 +21,8 @@ def run(tiny_llama: Path, tmp_path: Path) -> Path:
     corpus = tmp_path / "private" / "train.jsonl"
     authored = [sample.model_copy(update={"license": "MIT"}) for sample in samples(3)]
     write_corpus(corpus, [*authored, *samples(2, seed=1)])
-    recipe = {"corpus": {"train": str(corpus)}, "lora": {"r": 4}, "epochs": 1}
+    files = {"train": str(corpus), "validation": str(corpus.with_name("validation.jsonl"))}
+    recipe = {"corpus": files, "lora": {"r": 4}, "epochs": 1}
     folder = make_run(tmp_path / "runs" / "icons-1", steps=200, recipe=recipe)
     resolved = Recipe.model_validate(recipe).model_dump(mode="json") | {"model": "tiny-llama"}
     export(tiny_llama, folder / "adapter", recipe=resolved)

@@ -119,7 +119,8 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_no_other_file_and_runs_nothing(slow: Run, tmp_path: Path) -> None:
-    evil = run(tmp_path / "evil", recipe={"corpus": {"train": "<script>alert(1)</script>.jsonl"}})
+    corpus = {"train": "<script>alert(1)</script>.jsonl", "validation": "other.jsonl"}
+    evil = run(tmp_path / "evil", recipe={"corpus": corpus})
     html = page(compare([slow, evil]), [slow, evil])
     tags = Page(html).tags
     assert {"html", "svg", "table"} <= {tag for tag, _ in tags}

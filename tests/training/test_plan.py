@@ -255,8 +255,8 @@ def test_a_tokenizer_that_cannot_be_had_leaves_the_rest_of_the_plan() -> None:
 
 
 def test_a_corpus_that_cannot_be_read_is_said_to_be_missing(tiny_llama: Path, tmp_path: Path) -> None:
-    missing = str(tmp_path / "no.jsonl")
-    recipe = recipe_for(tiny_llama, corpus={"train": missing, "validation": missing})
+    missing = {"train": str(tmp_path / "no.jsonl"), "validation": str(tmp_path / "none.jsonl")}
+    recipe = recipe_for(tiny_llama, corpus=missing)
     assert "no.jsonl" in str(make_plan(recipe).corpus_missing)
 
 

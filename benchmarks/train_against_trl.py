@@ -34,7 +34,6 @@ from benchmarks.support.trainers import TRAINERS, Record, Task, Trainer
 from captioning.base_models import resolve
 from rendering import SvgCaptionError
 from training import model, tokens
-from training.data import Tokenized
 from training.preflight import check
 from training.recipe import Recipe, load_recipe
 from training.throughput import ModelFlops
@@ -79,7 +78,7 @@ def _with_one_reference(path: Path, folder: Path) -> Path:
     split = tokens.read(path)
     examples = [replace(example, completions=example.completions[:1]) for example in split.examples]
     fewer = folder / "one-reference.parquet"
-    tokens.write(fewer, Tokenized(examples, split.dropped, split.long_references))
+    tokens.write(fewer, replace(split, examples=examples))
     return fewer
 
 

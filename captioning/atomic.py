@@ -24,15 +24,22 @@ def replacing(folder: Path) -> Iterator[Path]:
         unfinished.rename(folder)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file anew; until all of it is on the disk, what was there before stays."""
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A path to write to: the file takes the place of `path` when the block ends well, once on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as workplace:
         unfinished = Path(workplace) / path.name
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        yield unfinished
+        with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file anew; until all of it is on the disk, what was there before stays."""
+    with replacing_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def append(file: BinaryIO, lines: bytes) -> None:

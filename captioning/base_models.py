@@ -19,7 +19,7 @@ from captioning.errors import ConfigError
 
 if TYPE_CHECKING:  # `--help` and checks of settings do without the seconds that these take
     import torch
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "eager"]
 Quantization = Literal["nf4", "fp4", "int8"]
@@ -104,7 +104,7 @@ def load_model(
     Raises:
         ConfigError: the folder lacks files, or the hub does not give the model.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     _require_files(spec, "config.json", "*.safetensors")
     options = (
@@ -112,8 +112,8 @@ def load_model(
         if quantization
         else {}
     )
+    config = _config(spec)
     try:
-        config = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             spec.source,
             dtype=dtype or "auto",
@@ -147,21 +147,25 @@ def auto_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def context_tokens(spec: BaseModelSpec) -> int | None:
-    """The most tokens of prompt and caption together, by the spec or by the model's config.
+def context_tokens(spec: BaseModelSpec, config: PretrainedConfig | None = None) -> int | None:
+    """The most tokens of prompt and caption together, by the spec or by the model's config; None: no limit.
 
     Raises:
         ConfigError: the config cannot be had.
     """
     if spec.max_context_tokens:
         return spec.max_context_tokens
+    return getattr((config or _config(spec)).get_text_config(), "max_position_embeddings", None)
+
+
+def _config(spec: BaseModelSpec) -> PretrainedConfig:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
+        config: PretrainedConfig = AutoConfig.from_pretrained(spec.source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _cannot_load(spec, error) from error
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    return config
 
 
 def auto_dtype(device: str | torch.device) -> torch.dtype:

@@ -7,7 +7,6 @@ names file, line and reason. What a drawing looks like, and which split it is in
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from captioning.atomic import replacing_file
 from captioning.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -57,12 +57,8 @@ def write_corpus(path: str | Path, samples: Iterable[Sample]) -> int:
     """Write the samples, replacing the file only once all are written; returns how many there were."""
     path = Path(path)
     write = _write_parquet if _is_parquet(path) else _write_jsonl
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = Path(folder) / path.name
-        count = write(unfinished, samples)
-        unfinished.replace(path)
-    return count
+    with replacing_file(path) as unfinished:
+        return write(unfinished, samples)
 
 
 def corpus_fingerprint(path: str | Path) -> str:

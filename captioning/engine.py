@@ -33,6 +33,7 @@ from captioning.base_models import (
     Quantization,
     auto_device,
     auto_dtype,
+    context_tokens,
     load_model,
     load_tokenizer,
     quantization_of,
@@ -72,7 +73,7 @@ class Engine(CaptionEngine):
         adapter_bytes: int | None = None,
         quantization: Quantization | None = None,
     ) -> None:
-        context: int = spec.max_context_tokens or model.config.max_position_embeddings
+        context = context_tokens(spec, model.config) or affordable_tokens(model)
         cache_tokens = cache_tokens or min(max_batch_size * context, affordable_tokens(model))
         super().__init__(
             spec, tokenizer, max_batch_size=max_batch_size, max_context_tokens=min(context, cache_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 _CACHE_SHARE = 0.5  # of what is free when the model has been loaded
 _WEIGHTS_SHARE = 0.5
@@ -13,11 +13,16 @@ _WEIGHTS_SHARE = 0.5
 
 def affordable_tokens(model: PreTrainedModel) -> int:
     """Tokens whose keys and values have room beside the model."""
-    config = model.config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    bytes_a_token = 2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize
-    return max(1, int(_CACHE_SHARE * _free_bytes(model.device) / bytes_a_token))
+    return max(1, int(_CACHE_SHARE * _free_bytes(model.device) / cache_bytes(model.config, model.dtype)))
+
+
+def cache_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
+    """Of a token's keys and values, in all layers."""
+    text = config.get_text_config()
+    heads: int = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    head_size: int = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    layers: int = text.num_hidden_layers
+    return 2 * layers * heads * head_size * dtype.itemsize
 
 
 def has_room(model: PreTrainedModel) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.adapters import WEIGHTS_FILE, read_manifest
+from captioning.atomic import write_text
 from captioning.base_models import Quantization, resolve, weight_fingerprint
 from captioning.corpus import Sample, corpus_fingerprint
 from captioning.errors import ConfigError, WorkersFailed
@@ -239,10 +240,7 @@ def claim_folder(folder: Path, setup: dict[str, Any]) -> None:
     """Make the run's folder, or go on in the one that was made for the same setup."""
     path = folder / "setup.json"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / "setup.json.part"
-        unfinished.write_text(json.dumps(setup, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, json.dumps(setup, indent=2) + "\n")
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     if changed := [key for key, value in setup.items() if before.get(key) != value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import tinycss2.color3
@@ -23,7 +24,10 @@ def _rgb(name: str) -> tuple[int, int, int]:
 
 
 def plain_color(text: str) -> str:
-    """A colour function as all renderers read it: `#rrggbb`, or `rgba()` with commas; other text as it is."""
+    """A colour function as all renderers read it: `#rrggbb`, or `rgba()` with commas; other text as it is.
+
+    What sRGB does not have (of Lab, OKLab, Display P3 and the like) is clipped to it, as browsers do.
+    """
     if "(" not in text:
         return text
     colour = _parse(text)
@@ -62,11 +66,22 @@ def _parse(text: str) -> tuple[tuple[int, ...], float] | None:
         colour = tinycss2.color4.parse_color(text)
         if colour is None or isinstance(colour, str):
             return None
-        srgb = colour.to("srgb")
-        channels = (round(srgb.coordinates[i] * 255) for i in range(3))
-        return tuple(min(max(value, 0), 255) for value in channels), float(srgb.alpha)
-    except (ValueError, OverflowError, NotImplementedError, TypeError):  # tinycss2 cannot convert every space
+        channels = (round(value * 255) for value in _srgb(colour))
+        return tuple(min(max(value, 0), 255) for value in channels), float(colour.alpha)
+    except (ValueError, OverflowError, TypeError):  # numbers that no colour has
         return None
+
+
+def _srgb(colour: tinycss2.color4.Color) -> Sequence[float]:
+    """Red, green and blue, 0 to 1 where sRGB has the colour."""
+    try:
+        srgb: Sequence[float] = colour.to("srgb").coordinates
+    except NotImplementedError:  # Lab, OKLab, Display P3 and the like: tinycss2 reads them, converts none
+        from coloraide import Color  # slow to import, and few files need it
+
+        coordinates = [0 if value is None else value for value in colour.coordinates]  # CSS's `none`
+        srgb = Color(colour.space, coordinates).convert("srgb").coords()
+    return srgb
 
 
 @cache

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from pathlib import Path
+
+from captioning.atomic import write_text
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,4 @@ class Register:
         self._write(name, None)
 
     def _write(self, name: str, folder: str | None) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self._folder / f".{uuid.uuid4().hex}"
-        unfinished.write_text(json.dumps({"folder": folder}), encoding="utf-8")
-        unfinished.replace(self._folder / f"{name}.json")  # nobody ever reads half of it
+        write_text(self._folder / f"{name}.json", json.dumps({"folder": folder}))

@@ -106,11 +106,16 @@ class CheckpointFolder:
         return None, passed_over
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self._folder.glob("checkpoint-*"), key=_step, reverse=True)
+        ours = (path for path in self._folder.glob("checkpoint-*") if _step_digits(path).isdecimal())
+        return sorted(ours, key=_step, reverse=True)
 
 
 def _step(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
+    return int(_step_digits(folder))
+
+
+def _step_digits(folder: Path) -> str:
+    return folder.name.removeprefix("checkpoint-")
 
 
 def _seal(folder: Path) -> None:

@@ -26,6 +26,7 @@ from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from captioning.errors import ConfigError
+from captioning.memory import cache_bytes
 from training import model
 from training.data import Batch
 from training.loop import MAX_CAPTION_TOKENS, completion_loss
@@ -71,11 +72,8 @@ def dequantized_bytes(base: PreTrainedModel, recipe: Recipe) -> int:
 
 def captions_bytes(config: PretrainedConfig, recipe: Recipe, prompt_tokens: int) -> int:
     """Of the cache that the captions of a validation are written in: slots of a power of two tokens."""
-    text = config.get_text_config()
-    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    token: int = 2 * text.num_hidden_layers * text.num_key_value_heads * head * _dtype(recipe).itemsize
     slot: int = 2 ** math.ceil(math.log2(prompt_tokens + MAX_CAPTION_TOKENS))
-    return recipe.validation.captions * slot * token
+    return recipe.validation.captions * slot * cache_bytes(config, _dtype(recipe))
 
 
 def optimizer_bytes(name: str, weights: Iterable[torch.Tensor]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioning.atomic import append
+from captioning.atomic import append, replacing_file
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +61,8 @@ class MetricsLog:
         self._waiting = b""
         if path and path.exists():
             kept = [line for line in path.read_bytes().split(b"\n") if _is_kept(line, resumed_at)]
-            shortened = path.with_suffix(".partial")
-            shortened.write_bytes(b"".join(line + b"\n" for line in kept))
-            shortened.rename(path)
+            with replacing_file(path) as shortened:
+                shortened.write_bytes(b"".join(line + b"\n" for line in kept))
 
     def write(self, event: str, step: int, **values: Any) -> None:
         if self._path is None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
+from captioning.atomic import replacing_file
 from captioning.base_models import BaseModelSpec, load_tokenizer
 from captioning.corpus import Sample, corpus_fingerprint, read_corpus
 from captioning.prompt import PROMPT_VERSION
@@ -57,11 +58,8 @@ def write(path: Path, split: Tokenized) -> None:
         ),
     }
     report = json.dumps({"dropped": split.dropped, "long_references": split.long_references})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        unfinished = Path(folder) / path.name
+    with replacing_file(path) as unfinished:
         pq.write_table(pa.table(columns).replace_schema_metadata({_REPORT: report}), unfinished)
-        unfinished.rename(path)
 
 
 def read(path: Path) -> Tokenized:

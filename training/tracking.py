@@ -57,6 +57,8 @@ def start(accelerator: Accelerator, recipe: Recipe, folder: Path) -> Sink | None
 
     def sink(event: str, step: int, values: Mapping[str, Any]) -> None:
         numbers = {f"{event}/{key}": value for key, value in values.items() if isinstance(value, int | float)}
+        if not numbers:
+            return
         try:
             accelerator.log(numbers, step=step)
         except Exception as error:  # noqa: BLE001 (of any library; a server that is away must not end a run)

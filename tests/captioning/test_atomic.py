@@ -1,4 +1,4 @@
-"""Lines that are added as a whole or not at all."""
+"""Files and lines that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from captioning.atomic import append
+from captioning.atomic import append, replacing_file
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
@@ -31,3 +31,20 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     with full.file, pytest.raises(OSError, match="No space left"):
         append(full, b"a line\n")
     assert path.read_text() == "before\n"
+
+
+def test_a_file_is_replaced_only_when_all_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    with replacing_file(path) as unfinished:
+        unfinished.write_text("before")
+        assert not path.exists()
+
+    def fail() -> None:
+        with replacing_file(path) as unfinished:
+            unfinished.write_text("aft")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert path.read_text() == "before"
+    assert list(path.parent.iterdir()) == [path]

@@ -45,6 +45,16 @@ def test_the_last_ones_are_kept_each_with_the_best_adapter(tmp_path: Path) -> No
     assert all(torch.equal(read_best(tmp_path / name)["a"], torch.ones(4)) for name in _names(tmp_path))
 
 
+def test_what_a_person_laid_beside_them_is_no_checkpoint(tmp_path: Path) -> None:
+    store = CheckpointFolder(tmp_path, keep=1)
+    for name in ("checkpoint-000100.bak", "checkpoint-best"):
+        (tmp_path / name).mkdir()
+    store.save(_checkpoint(2))
+    store.save(_checkpoint(4))
+    assert store.latest() == tmp_path / "checkpoint-000004"
+    assert _names(tmp_path) == ["checkpoint-000004", "checkpoint-000100.bak", "checkpoint-best"]
+
+
 @pytest.mark.parametrize("file", ["adapter.safetensors", "optimizer.pt", "progress.json", "checksums.json"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_a_damaged_checkpoint_is_passed_over(file: str, damage: str, tmp_path: Path) -> None:

@@ -75,15 +75,16 @@ class Run:
     def weights(self) -> bytes:
         return (self.folder / "adapter" / "adapter_model.safetensors").read_bytes()
 
-    def wait_for_step(self, step: int) -> None:
+    def wait_for_step(self, step: int, ended: Callable[[], bool]) -> None:
         while len(self.events("step")) < step:
+            assert not ended(), f"{self.name} ended before step {step}"
             time.sleep(0.02)
 
     def train_disturbed(self, recipe: Recipe, disturb: Callable[[], None]) -> None:
         """Disturbed once a checkpoint is there and some steps after it are done."""
         with ThreadPoolExecutor(1) as thread:  # Ray starts nodes in the main thread only
             training = thread.submit(self.train, recipe)
-            self.wait_for_step(7)
+            self.wait_for_step(7, training.done)
             disturb()
             training.result()
 
@@ -171,7 +172,7 @@ def test_a_run_asked_to_stop_and_a_killed_driver_go_on_when_started_again(
     run = Run(home, "driver")
 
     with _driver(run, recipe, cluster) as stopped:
-        run.wait_for_step(3)
+        run.wait_for_step(3, lambda: stopped.poll() is not None)
         stopped.send_signal(signal.SIGTERM)
         answer, _ = stopped.communicate(timeout=120)
     assert stopped.returncode == 1
@@ -180,7 +181,7 @@ def test_a_run_asked_to_stop_and_a_killed_driver_go_on_when_started_again(
     assert (run.folder / f"checkpoint-{steps:06d}").is_dir()
 
     with _driver(run, recipe, cluster) as killed:
-        run.wait_for_step(7)
+        run.wait_for_step(7, lambda: killed.poll() is not None)
         killed.kill()
 
     with _driver(run, recipe, cluster) as last:

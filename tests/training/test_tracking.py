@@ -102,6 +102,20 @@ def test_a_tracker_that_is_away_ends_no_run(
     assert "tensorboard did not take the numbers of step 3: no route to the server" in caplog.text
 
 
+def test_a_tracker_hears_of_numbers_only(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(tiny_llama, tracking=["tensorboard"])
+    accelerator = make_accelerator(recipe, "cpu", tmp_path)
+    sink = tracking.start(accelerator, recipe, tmp_path)
+    heard: list[tuple[dict[str, float], int]] = []
+    monkeypatch.setattr(accelerator, "log", lambda numbers, step: heard.append((numbers, step)))
+    log = MetricsLog(tmp_path / "metrics.jsonl", sink=sink)
+    log.write("captions", 3, captions=["A red circle."])
+    log.write("step", 4, **STEP)
+    assert heard == [({"step/loss": 1.5, "step/grad_norm": 0.25}, 4)]
+
+
 def test_a_tracker_whose_library_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.tracking.find_spec", lambda module: None)
     with pytest.raises(ConfigError, match="tracking=mlflow needs its library: pip install mlflow"):

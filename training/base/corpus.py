@@ -19,6 +19,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from captioning.atomic import replacing_file
 from captioning.corpus import Sample
 from rendering import SvgRejected, canonicalize, load
 from training.corpora import icons, scenes
@@ -82,10 +83,8 @@ def read_pairs(
     if not path.exists():
         pairs, dropped = build_pairs(n_scenes, families, cache_dir, max_chars=max_chars, processes=processes)
         print(f"{len(pairs):,} drawings; left out: {dict(dropped)}", file=sys.stderr, flush=True)
-        unfinished = path.with_suffix(".partial")
-        with unfinished.open("w", encoding="utf-8") as file:
+        with replacing_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(pair)) + "\n" for pair in pairs)
-        unfinished.replace(path)
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return [Pair(**row | {"references": tuple(row["references"])}) for row in rows]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from captioning.atomic import replacing_file
 from captioning.prompt import completion_ids, prompt_ids
 from training.base.corpus import Pair, common_concepts
 from training.base.picture import picture
@@ -98,9 +99,8 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
     columns = {
         name: pa.array([getattr(example, name) for example in examples], type) for name, type in types.items()
     }
-    partial_path = path.with_suffix(".partial")
-    pq.write_table(pa.table(columns), partial_path)
-    partial_path.replace(path)
+    with replacing_file(path) as unfinished:
+        pq.write_table(pa.table(columns), unfinished)
 
 
 def read_examples(path: Path) -> list[Example]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from captioning.atomic import replacing_file
 from captioning.base_models import auto_dtype
 from training.base.arithmetic import flushed_denormals
 from training.base.corpus import read_pairs
@@ -212,9 +213,8 @@ class Trainer:
     def save(self) -> None:
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
         state = {"step": self.step, "masters": self.masters, "optimizers": optimizers}
-        partial = self.folder / f"{_CHECKPOINT}.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / _CHECKPOINT)
+        with replacing_file(self.folder / _CHECKPOINT) as unfinished:
+            torch.save(state, unfinished)
 
     def resume(self) -> None:
         path = self.folder / _CHECKPOINT

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from captioning.atomic import replacing_file
 from rendering import Rasterizer, SvgCaptionError, load
 from training.base.corpus import Pair
 
@@ -89,14 +90,12 @@ def _write(path: Path, texts: Sequence[str], size_px: int) -> None:
     with Rasterizer() as rasterizer:
         found = [_picture_or_none(text, rasterizer, size_px) for text in texts]
     pixels = list(_drawn(found))
-    partial_path = path.with_suffix(".partial")
-    with partial_path.open("wb") as file:
+    with replacing_file(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(
             file,
             drawn=np.array([one is not None for one in found]),
             pixels=np.stack(pixels) if pixels else np.empty((0, size_px, size_px, 3), np.uint8),
         )
-    partial_path.replace(path)
 
 
 def _read(path: Path, block: Sequence[Pair]) -> tuple[list[Pair], Pixels]:

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
+from captioning.atomic import replacing_file
 from captioning.base_models import auto_dtype
 from captioning.errors import ConfigError
 from captioning.matching import recall
@@ -160,9 +161,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.folder / f"{_CHECKPOINT}.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / _CHECKPOINT)
+        with replacing_file(self.folder / _CHECKPOINT) as unfinished:
+            torch.save(state, unfinished)
 
     def resume(self) -> None:
         """Goes on from the checkpoint, if there is one.

@@ -21,7 +21,19 @@ NUMBERS = st.one_of(
 REFERENCES = st.sampled_from(["#a", "#b", "#c", "#none", "http://x/#a"])
 PAINTS = st.one_of(
     st.sampled_from(
-        ["red", "#123", "none", "currentColor", "hsl(9 9% 9%)", "rgba(1,2,3,.4)", "inherit", "url(x)"]
+        [
+            "red",
+            "#123",
+            "none",
+            "currentColor",
+            "hsl(9 9% 9%)",
+            "rgba(1,2,3,.4)",
+            "inherit",
+            "url(x)",
+            "oklch(60% .2 30)",
+            "lab(1e308 none 9 / .5)",
+            "color(display-p3 1 0 -1e308)",
+        ]
     ),
     REFERENCES.map(lambda target: f"url({target}) none"),
 )

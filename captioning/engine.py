@@ -50,7 +50,7 @@ from captioning.prompt import end_token_id, fixed_prefix
 from captioning.rows import Prompt
 from captioning.scheduler import Scheduler
 from captioning.ticket import Ticket
-from captioning.writing import rows_for
+from captioning.writing import rows_for, suppressed_ids
 
 __all__ = [
     "Caption", "Delta", "Engine", "FinishReason", "Generation", "GenerationRequest", "Load", "Ticket",
@@ -94,6 +94,7 @@ class Engine(CaptionEngine):
             self._rows,
             lambda ids: cast(str, tokenizer.decode(list(ids), skip_special_tokens=True)),
             stop_ids=frozenset({end_token_id(tokenizer), *_end_ids(model)}),
+            suppressed_ids=suppressed_ids(model),
             max_rows=max_batch_size,
         )
         self._end = weakref.finalize(self, self._scheduler.close)

@@ -11,12 +11,16 @@ NOT_A_NUMBER = -1
 """In place of a token: the row's logits are not finite."""
 
 
-def choose(logits: Tensor, temperatures: Sequence[float], draws: Sequence[float]) -> list[int]:
-    """The next token of each row of `logits` (B, V).
+def choose(
+    logits: Tensor, temperatures: Sequence[float], draws: Sequence[float], suppressed: Sequence[int] = ()
+) -> list[int]:
+    """The next token of each row of `logits` (B, V), none of those that are `suppressed`.
 
     A row of temperature 0 takes its likeliest token. Any other takes the token where its number of
     `draws`, uniform in [0, 1), falls on the cumulative chances: nothing of it hangs on the other rows.
     """
+    if suppressed:
+        logits = logits.index_fill(1, torch.tensor(suppressed, device=logits.device), -torch.inf)
     highest, tokens = logits.max(dim=-1)  # a NaN anywhere in a row is its highest
     if any(temperatures):
         warm = [row for row, temperature in enumerate(temperatures) if temperature]

@@ -41,12 +41,14 @@ class Scheduler:
         decode: Decode,
         *,
         stop_ids: frozenset[int],
+        suppressed_ids: Sequence[int] = (),
         max_rows: int,
         prompt_tokens_a_turn: int = 2048,  # read at most, lest those that are writing wait too long
     ) -> None:
         self._rows = rows
         self._decode = decode
         self._stop_ids = stop_ids
+        self._suppressed_ids = suppressed_ids
         self._prompt_tokens_a_turn = prompt_tokens_a_turn
         self._load = Load(max_rows=max_rows)
         self._texts: list[Text] = []
@@ -232,7 +234,12 @@ class Scheduler:
         problem = NotANumber(
             "the model's numbers are not finite here: is the adapter or the base model damaged?"
         )
-        tokens = choose(logits, [text.temperature for text in texts], [text.draw() for text in texts])
+        tokens = choose(
+            logits,
+            [text.temperature for text in texts],
+            [text.draw() for text in texts],
+            self._suppressed_ids,
+        )
         return [problem if token == NOT_A_NUMBER else token for token in tokens]
 
     def _hear(self, first: int, tokens: Sequence[int | Exception]) -> None:

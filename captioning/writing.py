@@ -31,6 +31,11 @@ def _known(config: PreTrainedConfig) -> bool:
     )
 
 
+def suppressed_ids(model: PreTrainedModel) -> list[int]:
+    """The tokens that the model's own `generation_config` says are never to be written."""
+    return list(getattr(model.generation_config, "suppress_tokens", None) or ())
+
+
 @torch.inference_mode()
 def continue_greedily(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: frozenset[int]
@@ -41,8 +46,9 @@ def continue_greedily(
     logits = rows.add([Prompt(ids, room) for ids in prompts])
     texts: list[list[int]] = [[] for _ in prompts]
     writing = list(texts)  # in the order of the rows
+    suppressed = suppressed_ids(model)
     while True:
-        tokens = choose(logits, [0.0] * len(writing), [0.0] * len(writing))
+        tokens = choose(logits, [0.0] * len(writing), [0.0] * len(writing), suppressed)
         for row in reversed(range(len(writing))):
             writing[row].append(tokens[row])
             if tokens[row] in stop_ids or len(writing[row]) == max_new_tokens:

@@ -16,13 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from captioning.base_models import BASE_MODELS, Quantization, load_model, load_tokenizer, resolve
+from captioning.corpus import read_corpus
 from captioning.engine import Caption, Engine, Generation, GenerationRequest
 from captioning.errors import AdapterError, ConfigError, ModelNotFound, PromptTooLong
 from captioning.pipeline import prepare
 from captioning.prompt import clean_caption, prompt_ids
+from captioning.writing import continue_greedily
 from rendering import SvgRejected
 from tests.captioning.helpers import make_adapter
 
+ROOT = Path(__file__).parents[2]
 CANONICAL = (
     '<svg viewBox="0 0 10 10"><circle r="3"/></svg>',
     '<svg viewBox="0 0 10 10"><rect width="5" height="5" fill="#f00"/><path d="M0 0L9 9"/></svg>',
@@ -139,6 +142,43 @@ def test_the_models_own_end_tokens_end_a_caption(llama: Path, prompts: list[list
     engine = Engine(model, load_tokenizer(resolve(str(llama))), resolve(str(llama)))
     (answer,) = engine.generate([GenerationRequest(prompts[0])])
     assert (answer.finish_reason, answer.completion_tokens) == ("stop", 1)
+
+
+def test_what_the_models_own_settings_suppress_is_never_written(
+    llama: Path, prompts: list[list[int]]
+) -> None:
+    spec = resolve(str(llama))
+    tokenizer: Any = load_tokenizer(spec)
+    model: Any = load_model(spec, dtype=torch.float32)
+    prompt = torch.tensor([prompts[0]])
+    options: dict[str, Any] = {
+        "do_sample": False,
+        "max_new_tokens": 12,
+        "eos_token_id": 10**6,
+        "pad_token_id": 0,
+    }
+    free = model.generate(prompt, **options)[0, prompt.shape[1] :].tolist()
+    settings: Any = model.generation_config
+    settings.suppress_tokens = sorted(set(free))
+    expected = model.generate(prompt, **options)[0, prompt.shape[1] :].tolist()
+    (written,) = continue_greedily(model, [prompts[0]], max_new_tokens=12, stop_ids=frozenset())
+    assert written == expected
+    assert set(written).isdisjoint(free)
+    engine = Engine(model, tokenizer, spec)
+    (answer,) = engine.generate([GenerationRequest(prompts[0], max_new_tokens=12)])
+    ids = expected[: answer.completion_tokens]
+    assert answer.text == clean_caption(tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def test_the_embedded_model_writes_no_markup() -> None:
+    """This icon is nothing that the adapter learned: it went on as if it were to draw."""
+    suite = ROOT / "evaluation" / "suites" / "embedded" / "test.jsonl"
+    icon = next(sample.svg for sample in read_corpus(suite) if sample.id == "tabler/outline/cloud-cog")
+    engine = Engine.load("embedded", device="cpu")
+    engine.load_adapter(ROOT / "adapters" / "literal")
+    (caption,) = engine.caption([icon.encode()], adapter="literal")
+    assert isinstance(caption, Caption)
+    assert not set(caption.text) & set('<>="')
 
 
 def test_samples_depend_on_their_seed_alone(engine: Engine, prompts: list[list[int]]) -> None:

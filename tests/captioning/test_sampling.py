@@ -32,6 +32,13 @@ def test_the_lowest_temperatures_are_those_of_greedy_texts(temperature: float) -
     assert choose(logits, [temperature], [0.999999]) == [1]
 
 
+def test_suppressed_tokens_are_never_chosen() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0]]).expand(4, 3)
+    assert choose(logits, [0.0, 1.0, 1.0, 9.0], [0.0, 0.0, 0.999999, 0.0], suppressed=[0]) == [1, 1, 2, 1]
+    assert choose(logits, [0.0] * 4, [0.0] * 4, suppressed=[0, 1, 2]) == [NOT_A_NUMBER] * 4
+    assert torch.equal(logits[0], torch.tensor([3.0, 2.0, 1.0]))
+
+
 def test_what_is_not_finite_is_no_token() -> None:
     nan, inf = float("nan"), float("inf")
     logits = torch.tensor([[0.0, nan], [1.0, 0.0], [inf, 0.0]])

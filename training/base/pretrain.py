@@ -39,7 +39,13 @@ from training.base.examples import (
 from training.base.muon import Muon
 from training.base.picture import CHANNELS, SIDE
 from training.base.recipe import BaseRecipe
-from training.base.tokenizer import MAX_CONTEXT_TOKENS, channel_tokens, number_tokens, train_tokenizer
+from training.base.tokenizer import (
+    MAX_CONTEXT_TOKENS,
+    channel_tokens,
+    markup_tokens,
+    number_tokens,
+    train_tokenizer,
+)
 
 _CHECKPOINT = "pretraining.pt"
 _TOKENIZER_PAIRS = 50_000  # that merges are learned from; more change little
@@ -299,6 +305,7 @@ def export(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, out: Path, loss
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        suppress_tokens=markup_tokens(tokenizer),
     ).save_pretrained(out)
     facts = {**asdict(trainer.recipe), "validation_loss": losses}
     (out / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n")

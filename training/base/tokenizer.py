@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from captioning.prompt import user_message
 
@@ -29,6 +29,7 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 _HEX = "0123456789abcdef"
+_SIGNS = frozenset('<>="')
 _LARGEST = 1_000  # number with a token of its own: the side of the canonical grid
 _SQUARE = '<svg viewBox="0 0 1000 1000"'  # how most canonical drawings begin
 _MARK, _MARK_BYTE = "\x01", "ā"  # no XML file may have this character; as BPE over bytes spells it
@@ -105,6 +106,19 @@ def channel_tokens(tokenizer: PreTrainedTokenizerFast) -> list[dict[int, int]]:
     values += [(digit, int(digit * 2, 16)) for digit in _HEX]
     spelled = ("#{}", f"{_MARK_BYTE}{{}}", '{}"')
     return [{vocab[form.format(digits)]: value for digits, value in values} for form in spelled]
+
+
+def markup_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What is read in drawings and stands in no caption: tags, attributes and channels of colours.
+
+    Numbers and single signs are not among them: a caption may quote a drawn text.
+    """
+    end = tokenizer.eos_token
+    return sorted(
+        id
+        for token, id in tokenizer.get_vocab().items()
+        if token != end and len(token) > 1 and (token[0] in f"#{_MARK_BYTE}" or not _SIGNS.isdisjoint(token))
+    )
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
+from captioning.base_models import load_tokenizer, resolve
 from captioning.prompt import completion_ids, prompt_ids
 from tests.training.corpora.packages import make_package, squares
 from training.base.corpus import Pair, build_pairs, common_concepts
@@ -19,7 +20,7 @@ from training.base.examples import Batch, Row, as_batch, batches, encode
 from training.base.picture import CHANNELS, SIDE, picture
 from training.base.pretrain import learning_rate, new_model, run
 from training.base.recipe import BaseRecipe
-from training.base.tokenizer import channel_tokens, number_tokens, train_tokenizer
+from training.base.tokenizer import channel_tokens, markup_tokens, number_tokens, train_tokenizer
 from training.corpora import icons
 from training.corpora.icon_words import COLOUR_WORDS
 from training.corpora.scenes import generate_scene, is_held_out
@@ -212,6 +213,18 @@ def test_near_numbers_start_alike(tokenizer: PreTrainedTokenizerFast) -> None:
 
     assert alike(blue[200], blue[201]) > 0.5 > alike(blue[200], blue[230])
     assert abs(alike(green[200], blue[200])) < 0.5
+
+
+def test_what_stands_in_drawings_only_is_never_written() -> None:
+    spec = resolve("embedded")
+    tokenizer = load_tokenizer(spec)
+    markup = markup_tokens(tokenizer)
+    assert GenerationConfig.from_pretrained(spec.source).suppress_tokens == markup
+    drawing = prompt_ids(tokenizer, '<svg viewBox="0 0 1000 1000"><rect x="7" y="90" fill="#1a2b3c"/></svg>')
+    left = tokenizer.decode([id for id in drawing if id not in markup], skip_special_tokens=True)
+    assert not set(left) & set("<>=#")
+    caption = 'Seven stars and a circle with the words "No 24" in it.'
+    assert set(markup).isdisjoint(completion_ids(tokenizer, caption))
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:

@@ -266,6 +266,7 @@ class _Line:
         self._server = server
         self._lock = threading.Lock()
         self._closed = False
+        self._works: set[Coroutine[Any, Any, Any]] = set()
         ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Completions]] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._live(ready)), name="caption-server", daemon=True
@@ -286,7 +287,10 @@ class _Line:
             if self._closed:
                 work.close()
                 raise EngineClosed("the engine has been closed")
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._works.add(work)
+            result = asyncio.run_coroutine_threadsafe(work, self._loop)
+        result.add_done_callback(lambda _: self._works.discard(work))
+        return result
 
     def call(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Wait for it; not on the event loop itself."""
@@ -320,7 +324,8 @@ class _Line:
         await end.wait()
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
         for task in under_way:
-            task.cancel()
+            if task.get_coro() in self._works:  # each cancels its own: anyio's drop what has not begun
+                task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         await client.close()
 

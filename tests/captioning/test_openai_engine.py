@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -17,7 +18,7 @@ from fastapi.responses import JSONResponse
 from captioning import completions
 from captioning.engine import Engine, GenerationRequest
 from captioning.errors import ConfigError, EngineUnavailable, ModelNotFound, ServerRefused
-from captioning.openai_engine import OpenAIEngine, Server
+from captioning.openai_engine import OpenAIEngine, Server, _Line
 from captioning.prompt import prompt_ids
 from tests.captioning.completions_server import CompletionsServer, serving
 from tests.captioning.helpers import make_adapter
@@ -222,6 +223,21 @@ def test_an_engine_that_nobody_holds_ends_its_thread(llama: Path, server: Comple
     gc.collect()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_closing_while_connections_begin_leaves_no_coroutine_behind() -> None:
+    line = _Line(Server("http://127.0.0.1:9"))
+
+    async def connects_as_the_line_ends() -> None:
+        line._end.set()
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 60)
+            await anyio.sleep(60)
+
+    work = line.start(connects_as_the_line_ends())
+    line.close()
+    assert work.cancelled()
+    gc.collect()  # what was never awaited says so now, and a warning fails the test
 
 
 def test_a_nested_folder_is_named_by_its_whole_path_to_the_server(

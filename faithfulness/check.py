@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,7 @@ _ALIKE = 1.6  # largest to smallest extent of things that are of one kind
 class CheckedClaim:
     claim: Claim
     verdict: Verdict
+    fault: int | None = None  # of a false one: the character of the caption from which another word may help
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Checked:
 
 
 def check(caption: str, facts: Facts) -> Checked:
-    claims = tuple(CheckedClaim(claim, _verdict(claim, facts)) for claim in read_claims(caption))
+    claims = tuple(_judged(read_claims(caption), facts))
     said: dict[str, set[str]] = {"colour": set(), "shape": set(), "text": set(), "count": set()}
     for one in claims:
         if one.verdict == "true" and one.claim.kind in said:
@@ -70,6 +71,37 @@ def check(caption: str, facts: Facts) -> Checked:
     ]
     present = [share for share in shares if share is not None]
     return Checked(claims, sum(present), len(present))
+
+
+def _judged(claims: Sequence[Claim], facts: Facts) -> Iterator[CheckedClaim]:
+    too_many = [mention.span for mention in _one_too_many(claims, facts)]
+    shapes = {claim.about.span: claim.span for claim in claims if claim.kind == "shape"}
+    for claim in claims:
+        fault = claim.span[0]
+        verdict = _verdict(claim, facts)
+        if claim.about.span in too_many and claim.kind in ("colour", "shape"):
+            too_many.remove(claim.about.span)  # one of its words is false, not all
+            verdict = "false"
+        elif verdict == "false" and claim.kind == "colour" and _anywhere(claim.value, facts) == "true":
+            fault = shapes.get(claim.about.span, claim.span)[0]  # there is such a colour, on another shape
+        yield CheckedClaim(claim, verdict, fault if verdict == "false" else None)
+
+
+def _one_too_many(claims: Sequence[Claim], facts: Facts) -> Iterator[Mention]:
+    """Mentions that speak of one more thing, just as others before them, where there is none left."""
+    spoken_of: Counter[tuple[object, ...]] = Counter()
+    for mention in dict.fromkeys(claim.about for claim in claims):
+        if not mention.shape or not mention.introduced or not facts.is_legible:
+            continue
+        description = mention.colours, mention.shape, mention.noun
+        before, spoken_of[description] = spoken_of[description], spoken_of[description] + mention.introduced
+        alike = [mark for mark in facts.marks if _may_be(mark, mention)]
+        if 0 < len(alike) < spoken_of[description] and before and not _may_hide_shapes(facts, mention):
+            yield mention
+
+
+def _may_be(mark: Mark, mention: Mention) -> bool:
+    return _is_drawn_as(mark, mention) and all(mark.bears(colour) is not False for colour in mention.colours)
 
 
 def _colours_to_tell(facts: Facts) -> dict[frozenset[str], int]:

@@ -68,6 +68,7 @@ class Mention:
     noun: str = ""
     is_ground: bool = False
     span: Span = (0, 0)
+    introduced: int = 0  # things that were not spoken of before, by number or article; 0 after "the"
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def _phrase(tokens: Sequence[_Token]) -> tuple[Mention | None, dict[str, Span], 
     words = [token.word for token in tokens]
     spans: dict[str, Span] = {}
     count, colours, index = None, [], 0
-    if (found := number(words[0])) is not None:
+    found = number(words[0])
+    if found is not None:
         if words[0] not in ("a", "an"):
             count, spans["count"] = found, tokens[0].span
         index = 1
@@ -184,7 +186,7 @@ def _phrase(tokens: Sequence[_Token]) -> tuple[Mention | None, dict[str, Span], 
     ends = index + (length or bool(noun))
     mention = Mention(
         tuple(colours), shape or _DRAWN_AS.get(singular), count, singular, singular in _GROUNDS,
-        (tokens[0].span[0], tokens[max(ends - 1, 0)].span[1]),
+        (tokens[0].span[0], tokens[max(ends - 1, 0)].span[1]), found or 0,
     )  # fmt: skip
     return mention, spans, max(ends, 1)
 

@@ -51,6 +51,44 @@ def test_claims_have_spans_and_verdicts(caption: str, verdicts: dict[str, str]) 
     assert _verdicts(caption, _PAIR) == verdicts
 
 
+@pytest.mark.parametrize(
+    ("caption", "rest"),
+    [
+        ("A red circle above a red circle", ["red circle"]),
+        ("A circle left of a circle", ["circle"]),
+        ("A red circle beside a blue square; the red circle is on the left", []),
+        ("A red circle and another circle", []),
+        ("A red circle, a green circle", ["green circle"]),
+        (
+            "Two blue squares by two blue squares",
+            ["Two blue squares by two blue squares", "two blue squares", "blue squares"],
+        ),
+    ],
+)
+def test_what_is_spoken_of_twice_must_be_there_twice(caption: str, rest: list[str]) -> None:
+    false = [one.claim for one in _check(caption, _PAIR).claims if one.verdict == "false"]
+    assert [caption[claim.span[0] :] for claim in false] == rest
+
+
+@pytest.mark.parametrize(
+    ("caption", "rest"),
+    [
+        ("A red circle.", []),
+        ("A green circle.", ["green circle."]),
+        ("A blue circle.", ["circle."]),  # something is blue
+        ("A blue thing", []),
+        ("A circle on a blue background", ["blue background"]),
+        ("Two red circles", ["Two red circles"]),
+        ("A square left of a red circle", ["left of a red circle"]),
+        ("A red circle above a red circle", ["red circle"]),
+    ],
+)
+def test_a_false_claim_says_from_where_on_other_words_may_help(caption: str, rest: list[str]) -> None:
+    body = f'<rect width="100" height="100" fill="yellow"/>{_PAIR}'
+    faults = [one.fault for one in _check(caption, body).claims if one.verdict == "false"]
+    assert [caption[fault:] for fault in faults] == rest
+
+
 def test_what_cannot_be_read_makes_nothing_false() -> None:
     clip = '<clipPath id="c"><rect width="50" height="100"/></clipPath>'
     clipped = f'<defs>{clip}</defs><g clip-path="url(#c)">{_PAIR}</g>'

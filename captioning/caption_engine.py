@@ -146,6 +146,10 @@ class CaptionEngine(ABC):
                 f"cannot generate from {len(request.prompt_ids)} prompt tokens with max_new_tokens={wanted}, "
                 f"temperature={request.temperature} stop={request.stop}: at least 1, 1, 0 and no empty one"
             )
+        if len(request.begin) >= wanted:
+            raise ConfigError(
+                f"cannot generate {wanted} tokens of which {len(request.begin)} are given: there is no room for more"
+            )
         if not 1 <= request.n <= self.max_batch_size:
             raise ConfigError(f"cannot generate n={request.n} texts: 1 to {self.max_batch_size}")
         if len(request.prompt_ids) + wanted > self.max_context_tokens:

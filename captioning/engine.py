@@ -197,7 +197,7 @@ class Engine(CaptionEngine):
         if adapter:
             ticket.when_done(partial(self._shelf.give_back, adapter))
         room = len(request.prompt_ids) + request.max_new_tokens
-        prompt = Prompt(request.prompt_ids, room, adapter.lora if adapter else None)
+        prompt = Prompt([*request.prompt_ids, *request.begin], room, adapter.lora if adapter else None)
         try:
             self._scheduler.submit(ticket, prompt)
         except BaseException:

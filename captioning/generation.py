@@ -19,6 +19,8 @@ class GenerationRequest:
     seed: int | None = None  # for temperature > 0; None: other texts every time; text i draws from seed + i
     n: int = 1  # texts to write; the prompt is read once for all of them
     stop: tuple[str, ...] = ()  # a text ends before the first of these
+    begin: tuple[int, ...] = ()  # tokens that a text begins with; they count as written
+    not_next: tuple[int, ...] = ()  # tokens that may not come right after those
 
 
 @dataclass(frozen=True)

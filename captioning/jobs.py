@@ -50,12 +50,18 @@ class Text:
         self.job = job
         self.index = index
         self.temperature = request.temperature
-        self.written: list[int] = []
+        self.written = list(request.begin)
+        self._begun = len(request.begin)
         self._decode = decode
         self._most = request.max_new_tokens
         self._random = random.Random(None if request.seed is None else request.seed + index)
         followed = job.ticket.stream or request.stop
         self._stream = TextStream(request.stop) if followed else None
+
+    @property
+    def not_next(self) -> tuple[int, ...]:
+        """The tokens that may not be written now."""
+        return self.job.ticket.request.not_next if len(self.written) == self._begun else ()
 
     def draw(self) -> float:
         """A number of its own, uniform in [0, 1)."""
@@ -74,7 +80,7 @@ class Text:
         if reason is None:
             return None
         words = stream.text if stream else clean_caption(self._decode(self.written))
-        return Generation(words, reason, len(self.job.prompt.ids), len(self.written))
+        return Generation(words, reason, len(ticket.request.prompt_ids), len(self.written))
 
     def _reason(self, token: int, stop_ids: frozenset[int]) -> FinishReason | None:
         if token in stop_ids or (self._stream and self._stream.stopped):

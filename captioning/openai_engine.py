@@ -126,6 +126,13 @@ class OpenAIEngine(CaptionEngine):
             with suppress(ServerRefused):  # it is not there: another engine has asked for the same
                 self._line.call(self._client.unload_adapter(self._name(adapter_id)))
 
+    def check(self, request: GenerationRequest) -> None:
+        super().check(request)
+        if request.begin or request.not_next:
+            raise ConfigError(
+                "a server does not go on with a text as it is told. Revise captions with an engine of ours."
+            )
+
     def submit(self, request: GenerationRequest, *, stream: bool = False) -> Ticket:
         self.check(request)
         if request.adapter is not None:

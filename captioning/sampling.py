@@ -12,15 +12,23 @@ NOT_A_NUMBER = -1
 
 
 def choose(
-    logits: Tensor, temperatures: Sequence[float], draws: Sequence[float], suppressed: Sequence[int] = ()
+    logits: Tensor,
+    temperatures: Sequence[float],
+    draws: Sequence[float],
+    suppressed: Sequence[int] = (),
+    excluded: Sequence[tuple[int, int]] = (),
 ) -> list[int]:
     """The next token of each row of `logits` (B, V), none of those that are `suppressed`.
 
+    `excluded` are pairs of a row and a token that this row alone may not take.
     A row of temperature 0 takes its likeliest token. Any other takes the token where its number of
     `draws`, uniform in [0, 1), falls on the cumulative chances: nothing of it hangs on the other rows.
     """
     if suppressed:
         logits = logits.index_fill(1, torch.tensor(suppressed, device=logits.device), -torch.inf)
+    if excluded:
+        rows, ids = torch.tensor(excluded, device=logits.device).T
+        logits = logits.index_put((rows, ids), logits.new_tensor(-torch.inf))
     highest, tokens = logits.max(dim=-1)  # a NaN anywhere in a row is its highest
     if any(temperatures):
         warm = [row for row, temperature in enumerate(temperatures) if temperature]

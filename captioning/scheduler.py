@@ -239,6 +239,7 @@ class Scheduler:
             [text.temperature for text in texts],
             [text.draw() for text in texts],
             self._suppressed_ids,
+            [(row, token) for row, text in enumerate(texts) for token in text.not_next],
         )
         return [problem if token == NOT_A_NUMBER else token for token in tokens]
 

@@ -34,7 +34,7 @@ def _answer(request: dict[str, Any], svg: str) -> tuple[dict[str, Any], bytes]:
 
 def _plain(one: CheckedClaim) -> dict[str, Any]:
     start, end = one.claim.span
-    return {"start": start, "end": end, "kind": one.claim.kind, "verdict": one.verdict}
+    return {"start": start, "end": end, "kind": one.claim.kind, "verdict": one.verdict, "fault": one.fault}
 
 
 if __name__ == "__main__":

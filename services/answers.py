@@ -92,7 +92,8 @@ def _texts(result: Captioned) -> list[CaptionText]:
         CaptionText(
             text=made.text,
             finish_reason=made.finish_reason,
-            claims=result.claims[place] if result.claims else None,
+            claims=result.judged[place].claims if result.judged else None,
+            draft=result.drafts[place] if result.drafts else None,
         )
         for place, made in enumerate(result.generations)
     ]

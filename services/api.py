@@ -20,6 +20,7 @@ from services.captions import Batch, Captioner
 from services.catalog import created_s
 from services.engine_host import Piece
 from services.judge import Judge
+from services.reviser import Reviser
 from services.schemas import (
     BatchResponse,
     CaptionBody,
@@ -73,6 +74,7 @@ def build_api(
         settings.svg_url_hosts, max_bytes=settings.max_upload_bytes, timeout_s=settings.svg_url_timeout_s
     )
     judge = Judge(timeout_s=settings.check_timeout_s)
+    reviser = Reviser(judge, captioner, timeout_s=settings.revise_timeout_s)
     gate = Gate(settings.max_pending)
 
     async def admitted() -> AsyncIterator[AsyncExitStack]:
@@ -96,7 +98,8 @@ def build_api(
         """One file gives the plain answer; several give `results`, one per file, each with its own status.
 
         A stream has events named `delta`, each with what was added to one caption, and at last one named
-        `done`, whose data is the plain answer; or one named `error`.
+        `done`, whose data is the plain answer; or one named `error`. With `revise`, the pieces are those
+        of the first draft.
         """
         options, uploads = await read(
             request, CaptionBody, CaptionOptions, urls, max_files=settings.max_files
@@ -105,8 +108,11 @@ def build_api(
         model = await resolve(captioner.catalog, options.model)
 
         async def finished(batch: Batch) -> CaptionResponse | BatchResponse:
-            judged = await judge.judge(batch) if options.check else batch
-            return answer(judged, model, uploads, request.state.request_id)
+            if options.revise:
+                batch = await reviser.revise(batch)
+            elif options.check:
+                batch = await judge.judge(batch)
+            return answer(batch, model, uploads, request.state.request_id)
 
         if options.stream:
             events = _caption_events(captioner.stream(uploads, model, sampling), finished)

@@ -34,12 +34,25 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
+class Judged:
+    """One caption's claims, and the character at which each that is false goes wrong."""
+
+    claims: list[ClaimVerdict]
+    faults: list[int]
+
+
+@dataclass(frozen=True)
 class Captioned:
     """One drawing with its captions."""
 
     drawing: Drawing
+    request: GenerationRequest  # what was asked of the engine
     generations: list[Generation]
-    claims: list[list[ClaimVerdict]] | None = None  # of each; None: not asked for, or not to be had
+    judged: list[Judged] | None = None  # each of them; None: not asked for, or not to be had
+    drafts: list[str | None] | None = None  # what was written first, where it has been revised
+
+    def warned(self, warning: str) -> Captioned:
+        return replace(self, drawing=replace(self.drawing, warnings=(*self.drawing.warnings, warning)))
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,12 @@ class Batch:
     results: list[Captioned | SvgCaptionError]
     timings_ms: dict[str, float]
 
+    def with_results(self, results: list[Captioned | SvgCaptionError], step: str, began: float) -> Batch:
+        """After one step more, which took the time since `began` (of time.perf_counter())."""
+        taken = round(1000 * (time.perf_counter() - began), 1)
+        total = round(self.timings_ms["total"] + taken, 1)
+        return Batch(results, self.timings_ms | {step: taken, "total": total})
+
 
 class Captioner:
     """The one way from bytes to captions, asynchronous: `captioning.pipeline`, then an engine."""
@@ -73,8 +92,8 @@ class Captioner:
         keep_words: bool = False,
     ) -> None:
         self.catalog = catalog
-        self._tokenizer = tokenizer
-        self._engine = engine
+        self.tokenizer = tokenizer
+        self.engine = engine
         self._keep_words = keep_words
 
     async def caption(self, uploads: Sequence[Upload], model: str, sampling: Sampling) -> Batch:
@@ -83,8 +102,8 @@ class Captioner:
         prepared = await self._prepare_all(uploads, sampling)
         ready = time.perf_counter()
         requests = self._requests(prepared, model, sampling)
-        outcomes = await self._engine.generate(requests) if requests else []
-        return _batch(prepared, outcomes, began, ready)
+        outcomes = await self.engine.generate(requests) if requests else []
+        return _batch(prepared, requests, outcomes, began, ready)
 
     async def stream(
         self, uploads: Sequence[Upload], model: str, sampling: Sampling
@@ -101,7 +120,7 @@ class Captioner:
         places = [place for place, prompt in enumerate(prepared) if isinstance(prompt, Prepared)]
         outcomes: dict[int, Outcome] = {}
         if requests:
-            async with aclosing(self._engine.stream(requests)) as stream:
+            async with aclosing(self.engine.stream(requests)) as stream:
                 async for news in stream:
                     outcomes |= {end.request: end.outcome for end in news if isinstance(end, End)}
                     pieces = [
@@ -111,7 +130,8 @@ class Captioner:
                     ]
                     if pieces or len(outcomes) < len(requests):
                         yield pieces
-        yield _batch(prepared, [outcomes[place] for place in range(len(requests))], began, ready)
+        ended = [outcomes[place] for place in range(len(requests))]
+        yield _batch(prepared, requests, ended, began, ready)
 
     async def _prepare_all(
         self, uploads: Sequence[Upload], sampling: Sampling
@@ -123,7 +143,7 @@ class Captioner:
         room = context - sampling.max_new_tokens if context else None
         try:
             prepared = await asyncio.to_thread(
-                prepare, data, self._tokenizer, max_prompt_tokens=room, keep_words=self._keep_words
+                prepare, data, self.tokenizer, max_prompt_tokens=room, keep_words=self._keep_words
             )
         except SvgCaptionError as error:
             watch.current().refuse(error.code)
@@ -151,19 +171,23 @@ class Captioner:
 
 
 def _batch(
-    prepared: Sequence[Prepared | SvgCaptionError], outcomes: Sequence[Outcome], began: float, ready: float
+    prepared: Sequence[Prepared | SvgCaptionError],
+    requests: Sequence[GenerationRequest],
+    outcomes: Sequence[Outcome],
+    began: float,
+    ready: float,
 ) -> Batch:
-    written = iter(outcomes)
+    written = iter(zip(requests, outcomes, strict=True))
     results = [
-        _captioned(prompt, next(written)) if isinstance(prompt, Prepared) else prompt for prompt in prepared
+        _captioned(prompt, *next(written)) if isinstance(prompt, Prepared) else prompt for prompt in prepared
     ]
     done = time.perf_counter()
     timings = {"prepare": ready - began, "generate": done - ready, "total": done - began}
     return Batch(results, {name: round(1000 * seconds, 1) for name, seconds in timings.items()})
 
 
-def _captioned(prompt: Prepared, outcome: Outcome) -> Captioned | SvgCaptionError:
+def _captioned(prompt: Prepared, request: GenerationRequest, outcome: Outcome) -> Captioned | SvgCaptionError:
     if isinstance(outcome, SvgCaptionError):
         return outcome
     watch.current().wrote(outcome)
-    return Captioned(prompt.drawing, outcome)
+    return Captioned(prompt.drawing, request, outcome)

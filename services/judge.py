@@ -11,12 +11,16 @@ from dataclasses import replace
 
 from rendering import SvgCaptionError
 from rendering.process import Worker
-from services.captions import Batch, Captioned
+from services.captions import Batch, Captioned, Judged
 from services.schemas import ClaimVerdict
 
 log = logging.getLogger(__name__)
 
 _MOST_REPLY_BYTES = 1 << 20
+
+
+class Unjudged(Exception):
+    """Captions could not be judged; `str()` says why, for the client."""
 
 
 class Judge:
@@ -34,26 +38,34 @@ class Judge:
         """The batch with the claims of its captions, and a warning where a drawing cannot be judged."""
         began = time.perf_counter()
         results = await asyncio.gather(*(self._judged(result) for result in batch.results))
-        taken_ms = round(1000 * (time.perf_counter() - began), 1)
-        total_ms = round(batch.timings_ms["total"] + taken_ms, 1)
-        return Batch(results, batch.timings_ms | {"check": taken_ms, "total": total_ms})
+        return batch.with_results(results, "check", began)
+
+    async def verdicts(self, svg: str, texts: Sequence[str]) -> list[Judged]:
+        """Of each text about that drawing, a sanitized one.
+
+        Raises:
+            Unjudged: they could not be had, or not in time.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await loop.run_in_executor(self._threads, self._ask, svg, texts)
+        except TimeoutError:
+            raise Unjudged(f"there was no verdict after {self._timeout_s:g} s, the limit") from None
+        except Exception as error:
+            log.warning("captions were not checked: %s: %s", type(error).__name__, error)
+            raise Unjudged("the drawing cannot be judged") from error
 
     async def _judged(self, result: Captioned | SvgCaptionError) -> Captioned | SvgCaptionError:
         if not isinstance(result, Captioned):
             return result
-        texts = [made.text for made in result.generations]
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout_s):
-                claims = await loop.run_in_executor(self._threads, self._ask, result.drawing.svg, texts)
-        except TimeoutError:
-            return _unjudged(result, f"there was no verdict after {self._timeout_s:g} s, the limit")
-        except Exception as error:  # noqa: BLE001 - a caption must not be lost for its claims
-            log.warning("captions were not checked: %s: %s", type(error).__name__, error)
-            return _unjudged(result, "the drawing cannot be judged")
-        return replace(result, claims=claims)
+            texts = [made.text for made in result.generations]
+            return replace(result, judged=await self.verdicts(result.drawing.svg, texts))
+        except Unjudged as error:  # a caption must not be lost for its claims
+            return result.warned(f"The captions were not checked: {error}.")
 
-    def _ask(self, svg: str, texts: Sequence[str]) -> list[list[ClaimVerdict]]:
+    def _ask(self, svg: str, texts: Sequence[str]) -> list[Judged]:
         if self._worker is None or self._worker.exit_status is not None:
             self._worker = Worker("faithfulness.worker", str(self._memory_mib))
         reply, _ = self._worker.ask(
@@ -62,11 +74,9 @@ class Judge:
         if "problem" in reply:
             raise ValueError(reply["problem"])
         return [
-            [ClaimVerdict(text=text[one["start"] : one["end"]], **one) for one in claims]
+            Judged(
+                [ClaimVerdict(text=text[one["start"] : one["end"]], **one) for one in claims],
+                [one["fault"] for one in claims if one["fault"] is not None],
+            )
             for text, claims in zip(texts, reply["claims"], strict=True)
         ]
-
-
-def _unjudged(result: Captioned, why: str) -> Captioned:
-    warning = f"The captions were not checked: {why}."
-    return replace(result, drawing=replace(result.drawing, warnings=(*result.drawing.warnings, warning)))

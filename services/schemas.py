@@ -38,6 +38,10 @@ class CaptionOptions(BaseModel):
         default=False,
         description="Give each caption's claims, judged against the drawing: true, false or undecidable.",
     )
+    revise: bool = Field(
+        default=False,
+        description="Judge each caption as `check` does, and have the model write anew what is false.",
+    )
     stream: bool = Field(False, description="Answer with server-sent events while the text is written.")
 
 
@@ -104,7 +108,13 @@ class CaptionText(BaseModel):
     claims: list[ClaimVerdict] | None = Field(
         default=None,
         exclude_if=lambda claims: claims is None,
-        description="In their order; only where `check` asked for them and the drawing could be judged.",
+        description="In their order; only where `check` or `revise` asked for them and the drawing could be "
+        "judged.",
+    )
+    draft: str | None = Field(
+        default=None,
+        exclude_if=lambda draft: draft is None,
+        description="What the model wrote first, where `revise` has changed it.",
     )
 
 

@@ -60,6 +60,7 @@ class Settings(BaseModel):
     adapter_load_s: Seconds = 600.0  # the same, for a request that loads an adapter
     render_timeout_s: Seconds = 5.0
     check_timeout_s: Seconds = 5.0  # to judge captions against their drawings; later they go without claims
+    revise_timeout_s: Seconds = 10.0  # to write anew what is false in captions; later the best so far stays
     svg_url_hosts: tuple[str, ...] = ()  # drawings are fetched from: example.org, *.example.org; none: never
     svg_url_timeout_s: Seconds = 5.0
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +88,20 @@ def reference(
         model = PeftModel.from_pretrained(model, str(adapter)).eval()
     vocabulary = tokenizer.get_vocab()
     ends = [vocabulary[token] for token in END_TOKENS if token in vocabulary]
-    ids = torch.tensor([request.prompt_ids])
+    ids = torch.tensor([[*request.prompt_ids, *request.begin]])
     output = model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        max_new_tokens=request.max_new_tokens,
+        max_new_tokens=request.max_new_tokens - len(request.begin),
+        begin_suppress_tokens=list(request.not_next) or None,
         do_sample=False,
         eos_token_id=ends,
     )
-    written = output[0, ids.shape[1] :].tolist()
+    written = output[0, len(request.prompt_ids) :].tolist()
     text = clean_caption(str(tokenizer.decode(written, skip_special_tokens=True)))
-    return Generation(text, "stop" if written[-1] in ends else "length", ids.shape[1], len(written))
+    return Generation(
+        text, "stop" if written[-1] in ends else "length", len(request.prompt_ids), len(written)
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,6 +174,28 @@ def test_what_the_models_own_settings_suppress_is_never_written(
     assert answer.text == clean_caption(tokenizer.decode(ids, skip_special_tokens=True))
 
 
+@pytest.mark.parametrize("adapter", [None, "logos"])
+def test_a_text_goes_on_from_what_it_is_told_to_begin_with(
+    llama: Path,
+    adapters: dict[str, dict[str, Path]],
+    engine: Engine,
+    prompts: list[list[int]],
+    adapter: str | None,
+) -> None:
+    half = len(engine.tokenizer) // 2
+    free = GenerationRequest(prompts[1], adapter, max_new_tokens=16, begin=tuple(range(40, 44)))
+    lower = replace(free, not_next=tuple(range(half)))
+    upper = replace(free, not_next=tuple(range(half, len(engine.tokenizer))))
+    folder = adapters["tiny-llama"].get(adapter or "")
+    expected = [reference(llama, folder, request) for request in (free, lower, upper)]
+    assert engine.generate([free, lower, upper]) == expected
+    assert len({answer.text for answer in expected}) == 2
+    changed = next(request for request, answer in zip((lower, upper), expected[1:], strict=True)
+                   if answer != expected[0])  # fmt: skip
+    pieces = [delta.text for delta in engine.submit(changed, stream=True)]
+    assert "".join(pieces) == expected[[free, lower, upper].index(changed)].text
+
+
 def test_the_embedded_model_writes_no_markup() -> None:
     """This icon is nothing that the adapter learned: it went on as if it were to draw."""
     suite = ROOT / "evaluation" / "suites" / "embedded" / "test.jsonl"
@@ -194,7 +220,13 @@ def test_samples_depend_on_their_seed_alone(engine: Engine, prompts: list[list[i
 
 @pytest.mark.parametrize(
     "changes",
-    [{"prompt_ids": []}, {"max_new_tokens": 0}, {"temperature": -1.0}, {"temperature": float("nan")}],
+    [
+        {"prompt_ids": []},
+        {"max_new_tokens": 0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"begin": (5, 6), "max_new_tokens": 2},
+    ],
 )
 def test_requests_that_make_no_sense(engine: Engine, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="cannot generate"):

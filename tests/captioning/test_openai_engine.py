@@ -225,6 +225,14 @@ def test_an_engine_that_nobody_holds_ends_its_thread(llama: Path, server: Comple
     assert not thread.is_alive()
 
 
+def test_texts_are_not_begun_for_a_server(llama: Path, server: CompletionsServer) -> None:
+    engine = connect(llama, server)
+    for request in (replace(job(engine), begin=(1,)), replace(job(engine), not_next=(1,))):
+        with pytest.raises(ConfigError, match="an engine of ours"):
+            engine.generate([request])
+    engine.close()
+
+
 def test_closing_while_connections_begin_leaves_no_coroutine_behind() -> None:
     line = _Line(Server("http://127.0.0.1:9"))
 

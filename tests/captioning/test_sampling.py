@@ -39,6 +39,13 @@ def test_suppressed_tokens_are_never_chosen() -> None:
     assert torch.equal(logits[0], torch.tensor([3.0, 2.0, 1.0]))
 
 
+def test_tokens_are_excluded_from_one_row_alone() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0]]).expand(3, 3)
+    assert choose(logits, [0.0] * 3, [0.0] * 3, excluded=[(1, 0), (2, 0), (2, 1)]) == [0, 1, 2]
+    assert choose(logits, [1.0] * 3, [0.0] * 3, [0], excluded=[(1, 1)]) == [1, 2, 1]
+    assert torch.equal(logits[2], torch.tensor([3.0, 2.0, 1.0]))
+
+
 def test_what_is_not_finite_is_no_token() -> None:
     nan, inf = float("nan"), float("inf")
     logits = torch.tensor([[0.0, nan], [1.0, 0.0], [inf, 0.0]])

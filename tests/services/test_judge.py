@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from captioning.generation import Generation
+from captioning.generation import Generation, GenerationRequest
 from rendering import load
 from services.captions import Batch, Captioned
 from services.judge import Judge
@@ -87,7 +87,7 @@ def workers() -> set[int]:
 
 
 def judged(judge: Judge, svg: str, text: str = CAPTION) -> Captioned:
-    result = Captioned(load(svg.encode()), [Generation(text, "stop", 1, 1)])
+    result = Captioned(load(svg.encode()), GenerationRequest([1]), [Generation(text, "stop", 1, 1)])
     [found] = asyncio.run(judge.judge(Batch([result], {"total": 1.0}))).results
     assert isinstance(found, Captioned)
     return found
@@ -98,7 +98,7 @@ def test_a_drawing_that_is_too_costly_loses_the_process_its_claims_and_no_more()
     curves = "C0 0 900 900 5 5" * 4000
     costly = f'<svg viewBox="0 0 999 999"><path stroke-width="999" stroke="red" d="M0 0{curves}"/></svg>'
     found = judged(Judge(timeout_s=1), costly)
-    assert found.claims is None
+    assert found.judged is None
     assert "no verdict after 1 s" in found.drawing.warnings[-1]
     assert eventually(lambda: not workers() - before)
 
@@ -106,16 +106,16 @@ def test_a_drawing_that_is_too_costly_loses_the_process_its_claims_and_no_more()
 def test_a_process_that_died_is_replaced() -> None:
     before = workers()
     judge = Judge(timeout_s=60)
-    assert judged(judge, SQUARE).claims
+    assert judged(judge, SQUARE).judged
     (worker,) = workers() - before
     os.kill(worker, signal.SIGKILL)
     assert eventually(lambda: not alive(worker))
-    assert judged(judge, SQUARE).claims
+    assert judged(judge, SQUARE).judged
 
 
 def test_a_drawing_that_takes_too_much_memory_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     many = "".join(f'<circle cx="{x}" cy="{y}" r="9"/>' for x in range(0, 400, 20) for y in range(0, 400, 20))
     found = judged(Judge(timeout_s=60, memory_mib=1), f'<svg viewBox="0 0 400 400">{many}</svg>')
-    assert found.claims is None
+    assert found.judged is None
     assert found.drawing.warnings == ("The captions were not checked: the drawing cannot be judged.",)
     assert "captions were not checked" in caplog.text

@@ -148,7 +148,7 @@ class CaptionEngine(ABC):
             )
         if len(request.begin) >= wanted:
             raise ConfigError(
-                f"cannot generate {wanted} tokens of which {len(request.begin)} are given: there is no room for more"
+                f"cannot generate {wanted} tokens that begin with {len(request.begin)}: there is no more room"
             )
         if not 1 <= request.n <= self.max_batch_size:
             raise ConfigError(f"cannot generate n={request.n} texts: 1 to {self.max_batch_size}")

@@ -63,6 +63,13 @@ class EngineSpec(BesideSpec):
     )
     loads_adapters: bool = False  # whether that server may be told to load the adapter
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    revise: bool = False  # whether what `faithfulness` finds false is written anew, as the service does
+
+    @model_validator(mode="after")
+    def _revises_itself(self) -> Self:
+        if self.revise and self.url:
+            raise ValueError("a model in a server does not revise: leave 'url' out, or 'revise'")
+        return self
 
 
 class ConstantSpec(_Settings):

@@ -114,16 +114,18 @@ class Workbench:
     def _engine_captioner(self, spec: EngineSpec) -> Captioner:
         from evaluation.captioners.engine import EngineCaptioner
 
+        make = partial(EngineCaptioner, max_new_tokens=spec.max_new_tokens, revise=spec.revise)
         if spec.adapter == "none":
-            return EngineCaptioner(self._engine(spec), max_new_tokens=spec.max_new_tokens)
+            return make(self._engine(spec))
         if self._adapter is None:
             raise Unavailable("no adapter was given. Give one with --adapter FOLDER")
         engine = self._engine(spec)
         adapter_id = engine.load_adapter(self._adapter).adapter_id
-        return EngineCaptioner(engine, adapter=adapter_id, max_new_tokens=spec.max_new_tokens)
+        return make(engine, adapter=adapter_id)
 
     def _engine(self, spec: EngineSpec) -> CaptionEngine:
-        key = spec.model_copy(update={"adapter": "none", "max_new_tokens": 1})  # one engine serves them all
+        own = {"adapter": "none", "max_new_tokens": 1, "revise": False}
+        key = spec.model_copy(update=own)  # one engine serves them all
         if key not in self._engines:
             self._engines[key] = _load_engine(spec)
         return self._engines[key]

@@ -40,6 +40,11 @@ class Checked:
         return sum(one.verdict == verdict for one in self.claims)
 
     @property
+    def faults(self) -> list[int]:
+        """The characters at which the false claims go wrong."""
+        return [one.fault for one in self.claims if one.fault is not None]
+
+    @property
     def precision(self) -> float:
         """The share of decided claims that are true; 0 where nothing decided was said."""
         decided = self.count("true") + self.count("false")

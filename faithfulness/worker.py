@@ -23,18 +23,19 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any], svg: str) -> tuple[dict[str, Any], bytes]:
-    """The claims of each caption, in order; or `problem`, which tells a log nothing of the drawing."""
+    """Each caption's claims, in order, and faults; or `problem`, which tells a log nothing of the drawing."""
     try:
         facts = read_facts(load(svg.encode()))
-        claims = [[_plain(one) for one in check(text, facts).claims] for text in request["captions"]]
+        checked = [check(text, facts) for text in request["captions"]]
     except Exception as error:  # noqa: BLE001 - geometry of any kind comes here
         return {"problem": type(error).__name__}, b""
-    return {"claims": claims}, b""
+    found = [{"claims": [_plain(one) for one in each.claims], "faults": each.faults} for each in checked]
+    return {"captions": found}, b""
 
 
 def _plain(one: CheckedClaim) -> dict[str, Any]:
     start, end = one.claim.span
-    return {"start": start, "end": end, "kind": one.claim.kind, "verdict": one.verdict, "fault": one.fault}
+    return {"start": start, "end": end, "kind": one.claim.kind, "verdict": one.verdict}
 
 
 if __name__ == "__main__":

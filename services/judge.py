@@ -75,8 +75,8 @@ class Judge:
             raise ValueError(reply["problem"])
         return [
             Judged(
-                [ClaimVerdict(text=text[one["start"] : one["end"]], **one) for one in claims],
-                [one["fault"] for one in claims if one["fault"] is not None],
+                [ClaimVerdict(text=text[one["start"] : one["end"]], **one) for one in found["claims"]],
+                found["faults"],
             )
-            for text, claims in zip(texts, reply["claims"], strict=True)
+            for text, found in zip(texts, reply["captions"], strict=True)
         ]

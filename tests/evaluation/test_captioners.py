@@ -40,6 +40,19 @@ def test_a_drawing_that_is_refused_costs_only_itself(engine: Engine) -> None:
     assert refused.reason.startswith("not_svg: ")
 
 
+def test_what_is_false_is_written_anew_and_the_rest_stays() -> None:
+    """The model takes a blue square for a rectangle: it was trained without blue squares."""
+    engine = Engine.load("embedded", device="cpu", max_batch_size=4)
+    bodies = ['<rect width="50" height="50" fill="blue"/>', '<circle cx="50" cy="50" r="30" fill="red"/>']
+    svgs = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{body}</svg>' for body in bodies]
+    drawings = [sample(place).model_copy(update={"svg": svg}) for place, svg in enumerate((*svgs, "none"))]
+    plain = list(EngineCaptioner(engine).caption(drawings))
+    revised = list(EngineCaptioner(engine, revise=True).caption(drawings))
+    assert "rectangle" in (plain[0].caption or "")
+    assert "blue square" in (revised[0].caption or "")
+    assert revised[1:] == plain[1:]
+
+
 def test_the_constant_floor_says_one_thing(samples: list[Sample]) -> None:
     assert {candidate.caption for candidate in ConstantCaptioner("an icon").caption(samples)} == {"an icon"}
 

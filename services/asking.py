@@ -28,7 +28,7 @@ def sampling_of(options: CaptionOptions, settings: Settings) -> Sampling:
         raise _invalid(
             "n", f"At temperature 0 all {options.n} captions would be the same. Raise temperature."
         )
-    if options.revise and settings.engine_url:
+    if options.revise and not settings.revises:
         raise _invalid(
             "revise", "revise needs an engine of the service's own; this one's model runs in a server."
         )

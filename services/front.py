@@ -103,11 +103,12 @@ def _build_page_app(settings: Settings, key: str | None = None) -> FastAPI:
     from services.page import HEAD, STYLE_PATH, build_page, theme
     from services.page_client import PageClient
 
+    client = PageClient(settings.api_url, timeout_s=settings.deadline_s + 5, key=key)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(CORSMiddleware)  # no origins: Gradio's own, which it replaces, lets almost all in
     gradio.mount_gradio_app(
         app,
-        build_page(PageClient(settings.api_url, timeout_s=settings.deadline_s + 5, key=key)),
+        build_page(client, revises=settings.revises),
         path="/",
         theme=theme(),
         css_paths=[STYLE_PATH],

@@ -48,9 +48,9 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_page(client: PageClient) -> gr.Blocks:
-    """The page, for the service that `client` reaches."""
-    handlers = Handlers(client)
+def build_page(client: PageClient, *, revises: bool = True) -> gr.Blocks:
+    """The page, for the service that `client` reaches, and that may be asked to `revise` captions."""
+    handlers = Handlers(client, revises=revises)
     page = gr.Blocks(
         title="SVG captions", analytics_enabled=False, delete_cache=(_UPLOADS_KEPT_S, _UPLOADS_KEPT_S)
     )
@@ -97,6 +97,13 @@ def _one_drawing(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None
                 variety = gr.Slider(
                     0, 1.5, 0, step=0.1, label="Variety", info="At 0 always the most likely caption."
                 )
+                revise = gr.Checkbox(
+                    handlers.revises,
+                    label="Correct what is false",
+                    info="Words that the drawing contradicts are written anew.",
+                    visible=handlers.revises,
+                    elem_id="revise",
+                )
                 again = gr.Button("Caption again", size="md", elem_id="again")
         with gr.Column(scale=6, min_width=320, elem_classes="card"):
             picture = gr.HTML(view.EMPTY, js_on_load=view.PICTURE_JS, elem_id="picture")
@@ -104,7 +111,7 @@ def _one_drawing(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None
 
     describe: dict[str, Any] = {
         "fn": handlers.describe,
-        "inputs": [source, models, n, length, variety],
+        "inputs": [source, models, n, length, variety, revise],
         "outputs": [picture, result],
         "trigger_mode": "multiple",  # the next one ends the one before: see `Handlers.describe`
     } | _PRIVATE

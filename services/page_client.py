@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
@@ -42,10 +42,11 @@ class Wishes:
     max_tokens: int | None = None
     temperature: float = 0.0
     check: bool = False  # whether the captions shall come with their claims
+    revise: bool = False  # whether what is false of the drawing shall be written anew
 
     def fields(self) -> dict[str, Any]:
-        length = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
-        return {"n": self.n, "temperature": self.temperature, "check": self.check} | length
+        wishes = asdict(self)
+        return {name: wish for name, wish in wishes.items() if wish is not None}
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ _REDRAW_S = 0.1
 class Handlers:
     """For the service that `client` reaches."""
 
-    def __init__(self, client: PageClient) -> None:
+    def __init__(self, client: PageClient, *, revises: bool = True) -> None:
         self._client = client
+        self.revises = revises  # whether the service can write anew what is false
         self._gallery = ""
         self._running: dict[str | None, list[asyncio.Task[None]]] = {}  # by the visitor's session
 
@@ -42,6 +43,7 @@ class Handlers:
         n: float = 1,
         max_tokens: float | None = None,
         temperature: float = 0.0,
+        revise: bool = False,
         request: gr.Request | None = None,
     ) -> AsyncGenerator[tuple[str, str], None]:
         """The render and the captions of all models at once, each as soon as there is something new.
@@ -54,7 +56,7 @@ class Handlers:
         if source is None:
             yield view.EMPTY, ""
             return
-        wishes = Wishes(int(n), int(max_tokens) if max_tokens else None, temperature, check=True)
+        wishes = Wishes(int(n), int(max_tokens) if max_tokens else None, temperature, True, revise)
         voices = [view.Voice(model) for model in models or ()] or [view.Voice("")]
         seen = _Seen()
         work = [self._look(source, seen), *(self._listen(source, wishes, voice, seen) for voice in voices)]
@@ -157,7 +159,7 @@ class Handlers:
         places = iter([place for place, each in enumerate(found) if isinstance(each, Source)])
         yield tables.batch(_in_order(known), len(found)), _in_order(known), None
         for chunk in chunks(sources):
-            for result in await self._client.caption_files(chunk, model, Wishes()):
+            for result in await self._client.caption_files(chunk, model, Wishes(revise=self.revises)):
                 known[next(places)] = result
             yield tables.batch(_in_order(known), len(found)), _in_order(known), None
 

@@ -145,6 +145,8 @@ def _caption(caption: CaptionText) -> str:
         return '<li><p class="note">The model had nothing to say.</p></li>'
     cut = caption.finish_reason == "length"
     note = "<p class='note'>The caption reached its length limit.</p>" if cut else ""
+    if caption.draft is not None:
+        note += f"<p class='note'>Before it was checked: {escape(caption.draft)}</p>"
     shown = _marked(caption.text, caption.claims or ())
     return f"""<li data-text="{escape(caption.text)}"><p class="caption">{shown}</p>{note}
     <div class="actions">

@@ -92,6 +92,11 @@ class Settings(BaseModel):
         return replicas
 
     @property
+    def revises(self) -> bool:
+        """Whether captions can be written anew from the middle on, which a server does not do."""
+        return self.engine_url is None
+
+    @property
     def api_url(self) -> str:
         """Where the page, on the same node, reaches the API."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - not bound here

@@ -32,7 +32,7 @@ DONE = "#result [data-copy]"  # it stands beside a caption that is whole
 @pytest.fixture
 def page(browser: webdriver.Chrome, site: Site) -> Iterator[webdriver.Chrome]:
     yield opened(browser, site.url)
-    site.engine.delay_s, site.engine.says = 0, None
+    site.engine.delay_s, site.engine.says, site.engine.goes_on = 0, None, {}
 
 
 def opened(browser: webdriver.Chrome, url: str) -> webdriver.Chrome:
@@ -108,6 +108,20 @@ def test_pasted_code_is_captioned(page: webdriver.Chrome) -> None:
     await_one(page, "#send").click()
     assert await_one(page, "#picture .name", "Pasted code")
     assert await_one(page, "#result .caption", "by base")
+
+
+def test_what_is_false_is_corrected_unless_the_visitor_wants_the_models_own_words(
+    page: webdriver.Chrome, site: Site, tmp_path: Path
+) -> None:
+    site.engine.says, site.engine.goes_on = "A blue square.", {"A": "A red square."}
+    choose(page, tmp_path / "square.svg", SQUARE)
+    assert "red" in await_one(page, "#result .caption mark.true", "red").text
+    assert await_one(page, "#result .note", "Before it was checked: A blue square.")
+    await_one(page, "#options button").click()
+    await_one(page, "#revise input").click()
+    await_one(page, "#again").click()
+    assert await_one(page, "#result .caption mark.false", "blue")
+    assert "Before it was checked" not in page.find_element(By.ID, "result").text
 
 
 def test_a_sample_is_captioned_by_keyboard_alone(page: webdriver.Chrome) -> None:

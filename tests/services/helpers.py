@@ -45,6 +45,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.delay_s = 0.0
         self.says: str | None = None  # None: by whom it is
+        self.goes_on: dict[str, str] = {}  # what it says instead where the words it begins with are given
         self.is_ready = True
         self.has_a_bug = False
         self.breaks_off = False  # goes away in the middle of a stream
@@ -89,7 +90,8 @@ class FakeEngine:
     def _answer(self, request: GenerationRequest) -> Outcome:
         if request.adapter == "broken":
             return AdapterError("adapter 'broken' does not fit.")
-        said = self.says or f"by {request.adapter or 'base'}"
+        begun = str(tiny_llama_tokenizer().decode(list(request.begin))).strip()
+        said = self.goes_on.get(begun) or self.says or f"by {request.adapter or 'base'}"
         return [Generation(said, "stop", len(request.prompt_ids), 3)] * request.n
 
 

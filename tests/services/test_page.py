@@ -10,6 +10,7 @@ import re
 import zipfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +83,28 @@ def test_picture_and_caption_come_as_they_are_ready(page_client: PageClient) -> 
     assert "by base" in captions
     assert "script (1)" in captions
     assert "<svg" not in picture + captions
+
+
+def test_a_caption_that_was_revised_shows_what_it_was() -> None:
+    revised = answer("A red box")
+    revised.captions[0].draft = f"A blue {HOSTILE}"
+    shown = view.voices([view.Voice("", answer=revised)])
+    assert f"Before it was checked: A blue {escape(HOSTILE)}</p>" in shown
+    assert "Before it was checked" not in view.voices([view.Voice("", answer=answer("A red box"))])
+
+
+@pytest.mark.parametrize("revises", [True, False])
+def test_many_files_are_revised_where_the_service_can(revises: bool) -> None:
+    asked: list[bytes] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        asked.append(request.content)
+        return httpx.Response(200, text=answer("A red box").model_dump_json())
+
+    handlers = Handlers(answering(service), revises=revises)
+    gather(handlers.batch([str(SAMPLES / "mountains.svg")], None))
+    [content] = asked
+    assert f'name="revise"\r\n\r\n{str(revises).lower()}\r\n'.encode() in content
 
 
 def test_a_caption_is_shown_while_it_is_written() -> None:

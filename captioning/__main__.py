@@ -77,6 +77,9 @@ def caption(
     seed: Annotated[
         int | None, typer.Option(help="Makes captions of a higher temperature repeatable.")
     ] = None,
+    revise: Annotated[
+        bool, typer.Option("--revise", help="Have what is false of the drawing written anew.")
+    ] = False,
     engine_url: Annotated[
         str | None, typer.Option(help="Server that runs the model (vLLM, ...); its key: ENGINE_API_KEY.")
     ] = None,
@@ -96,10 +99,12 @@ def caption(
         raise typer.BadParameter(f"'{form}' is neither jsonl nor csv", param_hint="--format")
     if n > 1 and temperature == 0:
         raise typer.BadParameter(f"at temperature 0 all {n} captions would be the same", param_hint="--n")
+    if revise and engine_url:
+        raise typer.BadParameter("a model in a server does not revise", param_hint="--revise")
     from captioning.bulk import BulkSettings, Scale
 
     server = _server(engine_url, loads_adapters=engine_loads_adapters)
-    settings = BulkSettings(model, adapter, max_new_tokens, n, temperature, seed, server)
+    settings = BulkSettings(model, adapter, max_new_tokens, n, temperature, seed, server, revise)
     scale = Scale(workers, cpus_per_worker, gpus_per_worker) if ray else None
     if output:
         done = _fill(output, cast("Format", form), files, settings, scale, as_json=as_json)

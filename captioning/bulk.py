@@ -1,8 +1,9 @@
 """Any number of files through one engine: submitted ahead, so that its rows stay full, answered in order.
 
 What is under way is bounded: a million files take no more memory than a hundred. One file's outcome is a
-record, a JSON object: `file`, then `captions`, `usage` and `svg`, or `error`. A record has the `sha256` of
-the file's bytes if these alone have decided the outcome, so that there is no need for a second try.
+record, a JSON object: `file`, then `captions`, `usage` and `svg`, or `error`. A caption that was revised
+has its first `draft` as well. A record has the `sha256` of the file's bytes if these alone have decided the
+outcome, so that there is no need for a second try.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import hashlib
 import logging
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
@@ -20,8 +22,9 @@ from captioning.adapters import read_manifest
 from captioning.base_models import resolve
 from captioning.caption_engine import CaptionEngine
 from captioning.errors import ConfigError, EngineClosed, EngineUnavailable, ModelNotFound
-from captioning.generation import GenerationRequest
+from captioning.generation import Generation, GenerationRequest
 from captioning.prompt import PROMPT_VERSION
+from captioning.revision import Work, revise
 from captioning.ticket import Ticket
 from rendering import CANONICALIZER_VERSION, Drawing, SvgCaptionError
 from rendering.sources import read_file
@@ -46,6 +49,7 @@ class BulkSettings:
     temperature: float = 0.0
     seed: int | None = None  # for temperature > 0
     server: Server | None = None  # that runs the model; None: it runs here
+    revise: bool = False  # whether what is false of the drawing is written anew
 
     def models(self) -> dict[str, str]:
         """The ids of what captions, and of its base model."""
@@ -63,6 +67,7 @@ class BulkSettings:
             "n": self.n,
             "temperature": self.temperature,
             "seed": self.seed,
+            **({"revise": True} if self.revise else {}),
         }
 
     def absolute(self) -> Self:
@@ -142,19 +147,27 @@ class BulkCaptioner:
                 seed=settings.seed,
                 n=settings.n,
             )
-            return _Pending(final | {"svg": _described(drawing)}, self._engine.submit(request))
+            ticket = self._engine.submit(request)
+            revised = partial(self._revised, drawing) if settings.revise else None
+            return _Pending(final | {"svg": _described(drawing)}, ticket, revised)
         except _NO_FILES_FAULT:
             raise
         except SvgCaptionError as error:
             return _Pending(final | {"error": error_record(error)})
 
+    def _revised(self, drawing: Drawing, ticket: Ticket) -> list[Generation]:
+        """While others are written: the engine does not wait for it."""
+        [texts] = revise(self._engine, [Work(drawing, ticket.request, ticket.result())])
+        return texts
+
 
 @dataclass(frozen=True)
 class _Pending:
-    """A file under way; its drawing, which may be large, is not kept."""
+    """A file under way; its drawing, which may be large, is kept for a revision only."""
 
     begun: Record
     ticket: Ticket | None = None  # None: there is nothing to wait for
+    revised: Callable[[Ticket], list[Generation]] | None = None
 
     @property
     def done(self) -> bool:
@@ -168,20 +181,26 @@ class _Pending:
         if self.ticket is None:
             return self.begun
         try:
-            texts = self.ticket.result()
+            drafts = self.ticket.result()
+            texts = self.revised(self.ticket) if self.revised else drafts
         except _NO_FILES_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises many; the file's record gets it
             return {"file": self.begun["file"], "error": error_record(error)}
         svg = self.begun.pop("svg")
         return self.begun | {
-            "captions": [{"text": text.text, "finish_reason": text.finish_reason} for text in texts],
+            "captions": [_captioned(*pair) for pair in zip(texts, drafts, strict=True)],
             "usage": {
                 "prompt_tokens": texts[0].prompt_tokens,
                 "completion_tokens": sum(text.completion_tokens for text in texts),
             },
             "svg": svg,
         }
+
+
+def _captioned(text: Generation, draft: Generation) -> Record:
+    was = {} if text.text == draft.text else {"draft": draft.text}
+    return {"text": text.text, "finish_reason": text.finish_reason} | was
 
 
 def read(file: Path, folder: Path = Path()) -> Content:

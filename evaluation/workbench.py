@@ -114,7 +114,7 @@ class Workbench:
     def _engine_captioner(self, spec: EngineSpec) -> Captioner:
         from evaluation.captioners.engine import EngineCaptioner
 
-        make = partial(EngineCaptioner, max_new_tokens=spec.max_new_tokens, revise=spec.revise)
+        make = partial(EngineCaptioner, max_new_tokens=spec.max_new_tokens, is_revised=spec.revise)
         if spec.adapter == "none":
             return make(self._engine(spec))
         if self._adapter is None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from captioning.caption_engine import Caption, CaptionEngine
 from captioning.corpus import Sample
 from captioning.generation import Generation, GenerationRequest
-from captioning.revision import Draft, Revision
+from captioning.revision import Work, revise
 from evaluation.candidates import Candidate
 from evaluation.captioners.batches import describe_each
-from faithfulness import Facts, check, read_facts
 from rendering import SvgCaptionError
 
 
@@ -21,11 +20,11 @@ class EngineCaptioner:
         *,
         adapter: str | None = None,
         max_new_tokens: int = 64,
-        revise: bool = False,
+        is_revised: bool = False,
     ) -> None:
-        """With `revise`, what `faithfulness` finds false is written anew."""
+        """With `is_revised`, what `faithfulness` finds false is written anew."""
         self._engine, self._adapter, self._max_new_tokens = engine, adapter, max_new_tokens
-        self._describe = self._revised if revise else self._captioned
+        self._describe = self._revised if is_revised else self._captioned
 
     def caption(self, samples: Sequence[Sample]) -> Iterator[Candidate]:
         size = self._engine.max_batch_size
@@ -40,29 +39,14 @@ class EngineCaptioner:
 
     def _revised(self, svgs: Sequence[str]) -> Sequence[Generation | SvgCaptionError]:
         captioned = self._captioned(svgs)
-        revisions: dict[int, Revision[None]] = {}
-        facts: dict[int, Facts] = {}
-        asked: dict[int, GenerationRequest] = {}
-
-        def hear(place: int, text: Generation) -> None:
-            checked = check(text.text, facts[place])
-            draft = Draft(text, None, checked.faults, checked.count("true"))
-            if request := revisions[place].hear(draft):
-                asked[place] = request
-
-        for place, (svg, caption) in enumerate(zip(svgs, captioned, strict=True)):
-            if isinstance(caption, Caption):
-                prompt = self._engine.prepare(svg, self._max_new_tokens).prompt_ids
-                request = GenerationRequest(prompt, self._adapter, self._max_new_tokens)
-                revisions[place] = Revision(self._engine.tokenizer, request)
-                facts[place] = read_facts(caption.drawing)
-                hear(place, caption)
-        while asked:
-            places, requests = list(asked), list(asked.values())
-            asked.clear()
-            for place, text in zip(places, self._engine.generate(requests), strict=True):
-                hear(place, text)
-        return [
-            revisions[place].best.text if place in revisions else caption
-            for place, caption in enumerate(captioned)
+        works = [
+            Work(caption.drawing, self._request(svg), [caption])
+            for svg, caption in zip(svgs, captioned, strict=True)
+            if isinstance(caption, Caption)
         ]
+        revised = iter(revise(self._engine, works))
+        return [next(revised)[0] if isinstance(caption, Caption) else caption for caption in captioned]
+
+    def _request(self, svg: str) -> GenerationRequest:
+        prompt = self._engine.prepare(svg, self._max_new_tokens).prompt_ids
+        return GenerationRequest(prompt, self._adapter, self._max_new_tokens)

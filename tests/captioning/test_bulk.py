@@ -157,6 +157,34 @@ def test_ctrl_c_leaves_whole_lines_and_the_same_command_goes_on(llama: Path, tmp
     assert "400 of 400 files" in err
 
 
+def test_what_is_false_is_written_anew_in_the_company_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = {
+        "blue": '<rect width="50" height="50" fill="blue"/>',
+        "red": '<circle cx="50" cy="50" r="40" fill="red"/>',
+    }
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.svg").write_text(f'<svg viewBox="0 0 100 100">{body}</svg>')
+    files = sorted(tmp_path.glob("*.svg"))
+    settings = BulkSettings(revise=True)
+    engine = settings.load_engine()
+    blue, red = BulkCaptioner(engine, settings).records(map(read, files))
+    plain = list(BulkCaptioner(engine, BulkSettings()).records(map(read, files)))
+    assert "blue square" in blue["captions"][0]["text"]
+    assert blue["captions"][0]["draft"] == plain[0]["captions"][0]["text"]
+    assert blue["usage"]["completion_tokens"] > plain[0]["usage"]["completion_tokens"]
+    assert red == plain[1]
+    assert settings.described() == BulkSettings().described() | {"revise": True}
+
+    def broken(_: object) -> None:
+        raise ValueError("such geometry")
+
+    monkeypatch.setattr("captioning.revision.read_facts", broken)
+    assert list(BulkCaptioner(engine, settings).records(map(read, files))) == plain
+    engine.close()
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray")

@@ -47,7 +47,7 @@ def test_what_is_false_is_written_anew_and_the_rest_stays() -> None:
     svgs = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{body}</svg>' for body in bodies]
     drawings = [sample(place).model_copy(update={"svg": svg}) for place, svg in enumerate((*svgs, "none"))]
     plain = list(EngineCaptioner(engine).caption(drawings))
-    revised = list(EngineCaptioner(engine, revise=True).caption(drawings))
+    revised = list(EngineCaptioner(engine, is_revised=True).caption(drawings))
     assert "rectangle" in (plain[0].caption or "")
     assert "blue square" in (revised[0].caption or "")
     assert revised[1:] == plain[1:]

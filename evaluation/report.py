@@ -229,6 +229,11 @@ def notes(rows: Sequence[ScoredRow | UnavailableRow]) -> list[str]:
         for row in scored
         if row.circular
     ]
+    lines += [
+        f"{row.captioner} was revised by what Faithfulness, Precision and Recall measure: they favour it."
+        for row in scored
+        if row.settings.get("revise")
+    ]
     return lines
 
 

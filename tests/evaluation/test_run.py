@@ -268,6 +268,21 @@ def test_references_by_a_captioner_of_the_same_kind_are_marked(
     assert "blip (circular)" in (folder / "report.md").read_text().replace("\\", "")
 
 
+def test_scores_of_what_a_captioner_is_revised_by_are_marked(
+    corpus: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    plain = f"{{kind: engine, model: {tiny_llama}, max_new_tokens: 4}}"
+    revised = f"{{kind: engine, model: {tiny_llama}, max_new_tokens: 4, revise: true}}"
+    suite = load_suite(_suite(tmp_path, f"base: {plain}, better: {revised}"))
+    report, folder = run_suite(*suite, RunOptions(runs_dir=tmp_path / "runs"), _Progress())
+    assert all(isinstance(row, ScoredRow) and row.scored == 12 for row in report.rows)
+    said = (folder / "report.md").read_text()
+    assert "better was revised by what Faithfulness" in said
+    assert "base was revised" not in said
+    with pytest.raises(ConfigError, match="does not revise"):
+        load_suite(_suite(tmp_path, "a: {kind: engine, url: http://gpu-box:8000, revise: true}"))
+
+
 def test_a_broken_adapter_or_an_empty_split_stops_the_run_at_once(corpus: Path, tmp_path: Path) -> None:
     suite = load_suite(_suite(tmp_path, "constant: {kind: constant, caption: x}"))
     with pytest.raises(AdapterError, match="is not an adapter folder"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import anyio
 import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -236,11 +237,17 @@ def test_texts_are_not_begun_for_a_server(llama: Path, server: CompletionsServer
 def test_closing_while_connections_begin_leaves_no_coroutine_behind() -> None:
     line = _Line(Server("http://127.0.0.1:9"))
 
+    async def awaited(begun: Coroutine[Any, Any, None]) -> None:
+        await begun
+
     async def connects_as_the_line_ends() -> None:
         line._end.set()
-        async with anyio.create_task_group() as group:
-            group.start_soon(anyio.sleep, 60)
-            await anyio.sleep(60)
+        connecting = asyncio.create_task(awaited(asyncio.sleep(60)))
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)  # anyio, of which httpx's connections are, lets its tasks begin first
+            connecting.cancel()
 
     work = line.start(connects_as_the_line_ends())
     line.close()

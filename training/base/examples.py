@@ -116,7 +116,7 @@ def read_examples(path: Path) -> list[Example]:
 
 
 def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iterator[list[Row]]:
-    """Batches of rows of like length; one reference of each drawing an epoch.
+    """Batches of rows of like length; one reference of each drawing an epoch, mostly the first.
 
     An epoch has all icons of what several families draw, and a share of the others and of the scenes. The
     first epochs have short drawings only: where there is little to see, a model soon learns where to look.
@@ -129,7 +129,10 @@ def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iter
     scenes = [example for example in examples if example.is_scene]
     n_scenes = min(len(scenes), int(len(icons) * recipe.scene_share / (1 - recipe.scene_share)))
     chosen = icons + rng.sample(scenes, n_scenes)
-    rows = [Row(example.prompt, rng.choice(example.completions), example.picture) for example in chosen]
+    rows = [
+        Row(example.prompt, _completion(example.completions, recipe.first_share, rng), example.picture)
+        for example in chosen
+    ]
     rng.shuffle(rows)
     by_width: dict[int, list[Row]] = {}
     found: list[list[Row]] = []
@@ -141,6 +144,11 @@ def batches(examples: Sequence[Example], recipe: BaseRecipe, epoch: int) -> Iter
     found.extend(by_width.values())
     rng.shuffle(found)
     yield from found
+
+
+def _completion(completions: Sequence[Ids], first_share: float, rng: random.Random) -> Ids:
+    """The first reference more often than the others: of many ways to say it, a model should prefer one."""
+    return completions[0] if rng.random() < first_share else rng.choice(completions)
 
 
 def as_batch(rows: Sequence[Row], pad_id: int) -> Batch:

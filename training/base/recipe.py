@@ -20,14 +20,15 @@ class BaseRecipe:
     layers: int = 6
     heads: int = 4
     feed_forward: int = 704
-    steps: int = 6_000
+    steps: int = 10_000
     batch_tokens: int = 5_120  # padding included
     learning_rate: float = 1.5e-3
     warmup_steps: int = 150
-    decay_steps: tuple[int, int] = (3_800, 6_050)  # from where to where the rate falls to zero
+    decay_steps: tuple[int, int] = (6_500, 10_100)  # from where to where the rate falls to zero
     weight_decay: float = 0.05
     first_lengths: tuple[int, ...] = (44, 44, 44, 44, 88)  # most tokens of a prompt in the first epochs
     scene_share: float = 0.4  # of the drawings of an epoch
     rare_share: float = 0.3  # of the icons of what one family alone draws, in an epoch
+    first_share: float = 0.6  # chance to take the first reference outright; else any by lot, the first too
     picture_weight: float = 1.0  # of the loss on the drawing's picture, beside that on the caption
     seed: int = 7

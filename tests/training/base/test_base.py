@@ -156,6 +156,19 @@ def test_the_first_epochs_have_short_drawings_only(
     assert longest[0] == limit < longest[1]
 
 
+def test_the_first_reference_is_learned_most_and_the_others_too(
+    pairs: list[Pair], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    several = [pair for pair in pairs if len(set(pair.references)) == len(pair.references) == 4]
+    examples = encode([*several, dataclasses.replace(several[0], source="lucide")], tokenizer, TINY)
+    firsts = {bytes(example.completions[0]) for example in examples}
+    for first_share, expected in ((0, 1 / 4), (0.6, 0.7), (1, 1)):
+        recipe = dataclasses.replace(TINY, first_share=first_share)
+        rows = [row for epoch in range(40) for some in batches(examples, recipe, epoch) for row in some]
+        learned = sum(bytes(row.completion) in firsts for row in rows) / len(rows)
+        assert learned == pytest.approx(expected, abs=0.07)
+
+
 def test_a_picture_has_ink_where_the_drawing_has() -> None:
     drawn = picture('<svg viewBox="0 0 1000 500"><rect width="500" height="500" fill="red"/></svg>')
     assert drawn is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -24,7 +25,7 @@ from captioning.caption_engine import CaptionEngine
 from captioning.errors import ConfigError, EngineClosed, EngineUnavailable, ModelNotFound
 from captioning.generation import Generation, GenerationRequest
 from captioning.prompt import PROMPT_VERSION
-from captioning.revision import Work, revise
+from captioning.revision import Revising, Work
 from captioning.ticket import Ticket
 from rendering import CANONICALIZER_VERSION, Drawing, SvgCaptionError
 from rendering.sources import read_file
@@ -112,6 +113,7 @@ class BulkCaptioner:
         self._settings = settings
         self.adapter_id = engine.load_adapter(settings.adapter).adapter_id if settings.adapter else None
         self._ahead = max(1, _AHEAD * engine.max_batch_size // settings.n)
+        self._news = threading.Event()  # something that was submitted has ended
 
     def records(self, contents: Iterable[Content]) -> Generator[Record]:
         """A record for each file, in order.
@@ -124,13 +126,22 @@ class BulkCaptioner:
         try:
             for content in contents:
                 pending.append(self._begin(content))
-                while pending and (pending[0].done or len(pending) >= self._ahead):
-                    yield pending.popleft().record()
-            while pending:
-                yield pending.popleft().record()
+                yield from self._done(pending, most=self._ahead - 1)
+            yield from self._done(pending, most=0)
         finally:
             for unfinished in pending:
                 unfinished.cancel()
+
+    def _done(self, pending: deque[_Pending], most: int) -> Generator[Record]:
+        """The records of what is done, in order; waits for them until no more than `most` are pending."""
+        while True:
+            done = [each.advance() for each in pending]
+            while pending and done.pop(0):
+                yield pending.popleft().record()
+            if len(pending) <= most:
+                return
+            self._news.wait()
+            self._news.clear()
 
     def _begin(self, content: Content) -> _Pending:
         settings, data = self._settings, content.data
@@ -148,41 +159,50 @@ class BulkCaptioner:
                 n=settings.n,
             )
             ticket = self._engine.submit(request)
-            revised = partial(self._revised, drawing) if settings.revise else None
-            return _Pending(final | {"svg": _described(drawing)}, ticket, revised)
+            ticket.when_done(self._news.set)
+            revising = partial(self._revising, drawing) if settings.revise else None
+            return _Pending(final | {"svg": _described(drawing)}, ticket, revising)
         except _NO_FILES_FAULT:
             raise
         except SvgCaptionError as error:
             return _Pending(final | {"error": error_record(error)})
 
-    def _revised(self, drawing: Drawing, ticket: Ticket) -> list[Generation]:
-        """While others are written: the engine does not wait for it."""
-        [texts] = revise(self._engine, [Work(drawing, ticket.request, ticket.result())])
-        return texts
+    def _revising(self, drawing: Drawing, request: GenerationRequest, texts: list[Generation]) -> Revising:
+        return Revising(self._engine, Work(drawing, request, texts), self._news.set)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Pending:
     """A file under way; its drawing, which may be large, is kept for a revision only."""
 
     begun: Record
     ticket: Ticket | None = None  # None: there is nothing to wait for
-    revised: Callable[[Ticket], list[Generation]] | None = None
+    revise: Callable[[GenerationRequest, list[Generation]], Revising] | None = None
+    revising: Revising | None = None
 
-    @property
-    def done(self) -> bool:
-        return self.ticket is None or self.ticket.done
+    def advance(self) -> bool:
+        """Do what can be done without waiting; whether the record is there."""
+        if self.ticket is None:
+            return True
+        if not self.ticket.done:
+            return False
+        if self.revise and not self.ticket.failed:
+            self.revising = self.revise(self.ticket.request, self.ticket.result())
+            self.revise = None
+        return self.revising is None or self.revising.advance()
 
     def cancel(self) -> None:
         if self.ticket:
             self.ticket.cancel()
+        if self.revising:
+            self.revising.cancel()
 
     def record(self) -> Record:
         if self.ticket is None:
             return self.begun
         try:
             drafts = self.ticket.result()
-            texts = self.revised(self.ticket) if self.revised else drafts
+            texts = self.revising.texts if self.revising else drafts
         except _NO_FILES_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises many; the file's record gets it

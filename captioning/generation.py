@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 FinishReason = Literal["stop", "length"]
@@ -31,6 +31,7 @@ class Generation:
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int  # the end token included
+    tokens: tuple[int, ...] = field(default=(), compare=False, repr=False)  # none where a server keeps them
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ class Text:
         if reason is None:
             return None
         words = stream.text if stream else clean_caption(self._decode(self.written))
-        return Generation(words, reason, len(ticket.request.prompt_ids), len(self.written))
+        prompt_tokens = len(ticket.request.prompt_ids)
+        return Generation(words, reason, prompt_tokens, len(self.written), tuple(self.written))
 
     def _reason(self, token: int, stop_ids: frozenset[int]) -> FinishReason | None:
         if token in stop_ids or (self._stream and self._stream.stopped):

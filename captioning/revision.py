@@ -2,18 +2,22 @@
 
 The words before it stay, the token that came there may not come there again, and the model goes on from
 that place as it likes: a search depth first, without a second model. A `Revision` knows neither judges nor
-engines; who has both asks, judges and lets it hear of that. `revise` does so with an engine at hand.
+engines; who has both asks, judges and lets it hear of that. `Revising` does so with an engine at hand.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from captioning.errors import EngineClosed
 from captioning.generation import Generation, GenerationRequest
+from captioning.prompt import clean_caption
+from captioning.ticket import Ticket
 from faithfulness import Facts, check, read_facts
 from rendering import Drawing
 
@@ -27,6 +31,7 @@ Judged = TypeVar("Judged")
 _log = logging.getLogger(__name__)
 
 MOST_DRAFTS = 9  # of one caption, the first included
+_FALSE = 2  # a false claim takes away what so many true ones give
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class Draft(Generic[Judged]):
     judged: Judged  # whatever the judge had to say
     faults: Sequence[int]  # the character at which each false claim goes wrong
     n_true: int  # claims that are true
+
+    @property
+    def worth(self) -> tuple[bool, bool, int]:
+        """A text that says nothing or breaks off is worth less than any other, whatever it leaves unsaid."""
+        is_whole = self.text.finish_reason == "stop"
+        return bool(self.text.text), is_whole, self.n_true - _FALSE * len(self.faults)
 
 
 class Work(NamedTuple):
@@ -63,10 +74,12 @@ class Revision(Generic[Judged]):
         """What to ask for after this draft; None: nothing, it is right or there have been enough of them."""
         self._written += draft.text.completion_tokens - len(self._request.begin)
         self._drafts.append(draft)
-        if not draft.faults or len(self._drafts) == MOST_DRAFTS:
+        is_best = max(self._drafts, key=lambda one: one.worth) is draft
+        if (is_best and not draft.faults) or len(self._drafts) == MOST_DRAFTS:
             return None
-        begin, token = self._split(draft.text.text, min(draft.faults))
-        self._not_next[begin].append(token)
+        index = self._index_at(draft.text.tokens, min(draft.faults)) if draft.faults else self._begun
+        begin = draft.text.tokens[:index]
+        self._not_next[begin].append(draft.text.tokens[index])
         self._request = replace(self._request, begin=begin, not_next=tuple(self._not_next[begin]))
         return self._request
 
@@ -76,47 +89,105 @@ class Revision(Generic[Judged]):
 
     @property
     def best(self) -> Draft[Judged]:
-        """The draft that says the least that is false, of these the one that says the most that is true.
+        """The first of those that are worth most.
 
         Its tokens are those that all drafts took.
         """
-        found = min(self._drafts, key=lambda draft: (len(draft.faults), -draft.n_true))
+        found = max(self._drafts, key=lambda draft: draft.worth)
         return replace(found, text=replace(found.text, completion_tokens=self._written))
 
-    def _split(self, text: str, place: int) -> tuple[tuple[int, ...], int]:
-        """The tokens before that character, and the one that it belongs to."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        index = next(
-            (index for index in range(len(ids)) if len(self._text(ids[: index + 1])) > place), len(ids) - 1
-        )
-        return tuple(ids[:index]), ids[index]
+    @property
+    def _begun(self) -> int:
+        """The place of the token with which the last draft went its own way."""
+        return len(self._request.begin)
 
-    def _text(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+    def _index_at(self, tokens: Sequence[int], place: int) -> int:
+        """The token that the character belongs to."""
+        for end in range(1, len(tokens)):
+            text = str(self._tokenizer.decode(list(tokens[:end]), skip_special_tokens=True))
+            if len(clean_caption(text)) > place:
+                return end - 1
+        return len(tokens) - 1
+
+
+class Revising:
+    """A drawing's texts and their drafts, under way in an engine; `faithfulness` judges, in this process.
+
+    Nothing here waits: `advance` whenever `wake` has been called. A draft that fails costs only itself.
+    """
+
+    def __init__(self, engine: CaptionEngine, work: Work, wake: Callable[[], object]) -> None:
+        self._engine, self._wake = engine, wake
+        self._facts = _facts(work.drawing)
+        self._revisions = [
+            Revision[None](engine.tokenizer, work.request, index) for index in range(len(work.texts))
+        ]
+        self._asked: dict[Revision[None], Ticket] = {}
+        for revision, text in zip(self._revisions, work.texts, strict=True):
+            self._hear(revision, text)
+
+    def advance(self) -> bool:
+        """Judge what has been written and ask for what comes next; whether nothing is under way any more.
+
+        Raises:
+            EngineClosed: the engine broke down for good.
+        """
+        for revision, ticket in list(self._asked.items()):
+            if ticket.done:
+                del self._asked[revision]
+                try:
+                    [text] = ticket.result()
+                except EngineClosed:
+                    raise
+                except Exception:  # noqa: BLE001 - torch raises many; a caption must not be lost for a better one
+                    _log.warning("a caption is not revised to the end", exc_info=True)
+                else:
+                    self._hear(revision, text)
+        return not self._asked
+
+    @property
+    def texts(self) -> list[Generation]:
+        """The best of what has been written."""
+        return [revision.best.text for revision in self._revisions]
+
+    def cancel(self) -> None:
+        for ticket in self._asked.values():
+            ticket.cancel()
+
+    def _hear(self, revision: Revision[None], text: Generation) -> None:
+        request = revision.hear(self._judged(text))
+        if request:
+            self._asked[revision] = self._engine.submit(request)
+            self._asked[revision].when_done(self._wake)
+
+    def _judged(self, text: Generation) -> Draft[None]:
+        try:
+            checked = check(text.text, self._facts) if self._facts else None
+        except Exception:  # noqa: BLE001 - as above
+            _log.warning("a caption cannot be judged", exc_info=True)
+            checked = None
+        return Draft(text, None, checked.faults if checked else [], checked.count("true") if checked else 0)
 
 
 def revise(engine: CaptionEngine, works: Sequence[Work]) -> list[list[Generation]]:
-    """The texts of each, or better ones; `faithfulness` judges, in this process."""
-    revisions = [
-        (Revision[None](engine.tokenizer, work.request, index), text, facts)
-        for work in works
-        for facts in [_facts(work.drawing)]
-        for index, text in enumerate(work.texts)
-    ]
-    asked = [
-        (revision, request, facts)
-        for revision, text, facts in revisions
-        if (request := _heard(revision, text, facts))
-    ]
-    while asked:
-        drafts = engine.generate([request for _, request, _ in asked])
-        asked = [
-            (revision, request, facts)
-            for (revision, _, facts), text in zip(asked, drafts, strict=True)
-            if (request := _heard(revision, text, facts))
-        ]
-    best = iter(revision.best.text for revision, *_ in revisions)
-    return [[next(best) for _ in work.texts] for work in works]
+    """The texts of each, or better ones; waits for them.
+
+    Raises:
+        EngineClosed: the engine broke down for good.
+    """
+    news = threading.Event()
+    revising: list[Revising] = []
+    try:
+        revising += (Revising(engine, work, news.set) for work in works)
+        while True:
+            done = [one.advance() for one in revising]
+            if all(done):
+                return [one.texts for one in revising]
+            news.wait()
+            news.clear()
+    finally:
+        for one in revising:
+            one.cancel()
 
 
 def _facts(drawing: Drawing) -> Facts | None:
@@ -125,10 +196,3 @@ def _facts(drawing: Drawing) -> Facts | None:
     except Exception:  # noqa: BLE001 - geometry of any kind; a caption must not be lost for a better one
         _log.warning("a drawing cannot be judged: its captions are not revised", exc_info=True)
         return None
-
-
-def _heard(revision: Revision[None], text: Generation, facts: Facts | None) -> GenerationRequest | None:
-    if facts is None:
-        return revision.hear(Draft(text, None, [], 0))
-    checked = check(text.text, facts)
-    return revision.hear(Draft(text, None, checked.faults, checked.count("true")))

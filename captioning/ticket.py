@@ -55,6 +55,11 @@ class Ticket:
         """Whether the request has ended: with a result, an error, or cancelled."""
         return self._future.done()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended, and not with a result."""
+        return self.done and (self._future.cancelled() or self._future.exception() is not None)
+
     def when_done(self, call: Callable[[], object]) -> None:
         """Have something called at the end, whatever it is, on the thread that brings it about."""
         self._future.add_done_callback(lambda _: call())

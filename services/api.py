@@ -34,6 +34,8 @@ from services.settings import Settings
 from services.svg_urls import SvgUrls
 from services.uploads import read
 
+_ANSWERING_S = 1.0  # of a request's time are left for the answer when claims and drafts are given up
+
 
 class Engine(AdapterEngine, Protocol):
     """The engine beside what the captioner asks of it."""
@@ -106,12 +108,13 @@ def build_api(
         )
         sampling = sampling_of(options, settings)
         model = await resolve(captioner.catalog, options.model)
+        until = request.state.deadline.when() - _ANSWERING_S
 
         async def finished(batch: Batch) -> CaptionResponse | BatchResponse:
             if options.revise:
-                batch = await reviser.revise(batch)
+                batch = await reviser.revise(batch, until)
             elif options.check:
-                batch = await judge.judge(batch)
+                batch = await judge.judge(batch, until)
             return answer(batch, model, uploads, request.state.request_id)
 
         if options.stream:

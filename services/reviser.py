@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ class _Caption:
         self.request = self.revision.hear(Draft(text, judged, judged.faults, n_true))
 
     def give_up(self, problem: str) -> None:
-        self.request, self.problem = None, problem
+        self.request, self.problem = None, problem.removesuffix(".")
 
 
 class Reviser:
@@ -39,12 +40,15 @@ class Reviser:
     def __init__(self, judge: Judge, captioner: Captioner, *, timeout_s: float) -> None:
         self._judge, self._captioner, self._timeout_s = judge, captioner, timeout_s
 
-    async def revise(self, batch: Batch) -> Batch:
-        """The batch with the best draft of each caption, its claims, and what was written first."""
-        batch = await self._judge.judge(batch)
+    async def revise(self, batch: Batch, until: float = math.inf) -> Batch:
+        """The batch with the best draft of each caption, its claims, and what was written first.
+
+        `until` is a time of the event loop after which no draft is begun or waited for.
+        """
+        batch = await self._judge.judge(batch, until)
         began = time.perf_counter()
         captions = [self._captions(result) for result in batch.results]
-        await self._write_anew([caption for some in captions for caption in some])
+        await self._write_anew([caption for some in captions for caption in some], until)
         results = [
             _revised(result, some) if isinstance(result, Captioned) and some else result
             for result, some in zip(batch.results, captions, strict=True)
@@ -61,13 +65,15 @@ class Reviser:
                 found[-1].hear(text, judged)
         return found
 
-    async def _write_anew(self, captions: Sequence[_Caption]) -> None:
+    async def _write_anew(self, captions: Sequence[_Caption], until: float) -> None:
+        now = asyncio.get_running_loop().time()
+        limit_s = min(self._timeout_s, max(0.0, until - now))
         try:
-            async with asyncio.timeout(self._timeout_s):
-                while any(caption.request for caption in captions):
-                    await self._write_drafts([caption for caption in captions if caption.request])
+            async with asyncio.timeout(limit_s):
+                while asked := [caption for caption in captions if caption.request]:
+                    await self._write_drafts(asked)
         except TimeoutError:
-            problem = f"there was no more time after {self._timeout_s:g} s, the limit"
+            problem = f"there was no more time after {limit_s:.3g} s, the limit"
         except Exception as error:  # noqa: BLE001 - a caption must not be lost for a better one
             log.warning("captions were not revised: %s: %s", type(error).__name__, error)
             problem = "the engine did not answer"
@@ -80,17 +86,21 @@ class Reviser:
     async def _write_drafts(self, captions: Sequence[_Caption]) -> None:
         """One more of each."""
         requests = [caption.request for caption in captions if caption.request]
+        written: dict[str, list[tuple[_Caption, Generation]]] = {}  # by drawing
         for caption, outcome in zip(captions, await self._captioner.engine.generate(requests), strict=True):
             if isinstance(outcome, SvgCaptionError):
                 caption.give_up(str(outcome))
-                continue
-            [text] = outcome
-            try:
-                [judged] = await self._judge.verdicts(caption.svg, [text.text])
-            except Unjudged as error:
-                caption.give_up(str(error))
             else:
-                caption.hear(text, judged)
+                written.setdefault(caption.svg, []).append((caption, outcome[0]))
+        for svg, drafts in written.items():
+            try:
+                verdicts = await self._judge.verdicts(svg, [text.text for _, text in drafts])
+            except Unjudged as error:
+                for caption, _ in drafts:
+                    caption.give_up(str(error))
+            else:
+                for (caption, text), judged in zip(drafts, verdicts, strict=True):
+                    caption.hear(text, judged)
 
 
 def _revised(result: Captioned, captions: Sequence[_Caption]) -> Captioned:

@@ -90,9 +90,11 @@ class FakeEngine:
     def _answer(self, request: GenerationRequest) -> Outcome:
         if request.adapter == "broken":
             return AdapterError("adapter 'broken' does not fit.")
-        begun = str(tiny_llama_tokenizer().decode(list(request.begin))).strip()
-        said = self.goes_on.get(begun) or self.says or f"by {request.adapter or 'base'}"
-        return [Generation(said, "stop", len(request.prompt_ids), 3)] * request.n
+        tokenizer = tiny_llama_tokenizer()
+        begun = str(tokenizer.decode(list(request.begin))).strip()
+        said = self.goes_on.get(begun, self.says or f"by {request.adapter or 'base'}")
+        tokens = (*tokenizer(said, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+        return [Generation(said, "stop", len(request.prompt_ids), 3, tokens)] * request.n
 
 
 @contextmanager

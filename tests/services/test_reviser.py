@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from starlette.testclient import TestClient
 
 from captioning.generation import GenerationRequest
 from rendering import SvgCaptionError
+from services.captions import Judged
 from services.engine_host import Outcome
 from services.errors import overloaded
+from services.judge import Judge
 from services.watch import Record
 from tests.services.helpers import SQUARE, TRUNCATED, FakeEngine, service
 from tests.services.test_api import caption, upload
 from tests.services.test_stream import events, stream
+from tests.tiny_models import tiny_llama_tokenizer
 
 FALSE, BETTER, TRUE = "A blue circle.", "A red circle.", "A red square."
 
@@ -29,10 +33,13 @@ class DraftingEngine(FakeEngine):
         self.says = FALSE
         self.goes_on = {"A": BETTER, "A red": TRUE}
         self.fails_with: Exception | None = None  # when it is asked again
+        self.is_slow_after: str | None = None  # what a text begins with
 
     async def generate(self, requests: Sequence[GenerationRequest]) -> list[Outcome]:
         if self.fails_with and requests[0].not_next:
             raise self.fails_with
+        begun = str(tiny_llama_tokenizer().decode(list(requests[0].begin))).strip()
+        await asyncio.sleep(60 * (begun == self.is_slow_after))
         return await super().generate(requests)
 
 
@@ -124,6 +131,57 @@ def test_a_draft_that_fails_costs_no_caption(client: TestClient, drafting: Draft
     answer = caption(client, revise=True).json()
     assert only(answer)["text"] == FALSE
     assert answer["svg"]["warnings"] == ["The captions were not revised to the end: no memory."]
+
+
+def test_what_was_revised_until_then_stays(base_model: Path, drafting: DraftingEngine) -> None:
+    drafting.is_slow_after = "A red"
+    with service(base_model, drafting, check_timeout_s=60, revise_timeout_s=2) as client:
+        answer = caption(client, revise=True).json()
+    assert (only(answer)["text"], only(answer)["draft"]) == (BETTER, FALSE)
+    assert "no more time after 2 s" in answer["svg"]["warnings"][0]
+
+
+@pytest.mark.parametrize("deadline_s", [4, 1.1])
+def test_a_caption_is_not_lost_to_the_deadline(
+    base_model: Path, drafting: DraftingEngine, deadline_s: float
+) -> None:
+    """Neither to the writing of drafts nor, where there is hardly any time left, to the judging."""
+    drafting.is_slow_after = "A"
+    with service(
+        base_model, drafting, check_timeout_s=60, revise_timeout_s=60, deadline_s=deadline_s
+    ) as client:
+        answer = caption(client, revise=True)
+        *_, done = events(stream(client, SQUARE, revise=True))
+    assert answer.status_code == 200
+    assert only(answer.json())["text"] == only(done.data)["text"] == FALSE
+    assert "the limit" in answer.json()["svg"]["warnings"][0]
+
+
+def test_drafts_of_one_drawing_are_judged_together(
+    client: TestClient, drafting: DraftingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+    verdicts = Judge.verdicts
+
+    async def counted(self: Judge, svg: str, texts: Sequence[str], *limits: float) -> list[Judged]:
+        judged.append(len(texts))
+        return await verdicts(self, svg, texts, *limits)
+
+    monkeypatch.setattr(Judge, "verdicts", counted)
+    answer = upload(client, SQUARE, revise="true", n="4", temperature="1")
+    assert [said["text"] for said in answer.json()["captions"]] == [TRUE] * 4
+    assert judged == [4] * len(judged)
+
+
+@pytest.mark.parametrize("worse", ["", "A."])
+def test_a_draft_that_says_nothing_is_not_the_answer(
+    client: TestClient, drafting: DraftingEngine, worse: str
+) -> None:
+    drafting.says = "A red circle in a red square."
+    drafting.goes_on = {"A red": worse}
+    said = only(caption(client, revise=True).json())
+    assert said["text"] == drafting.says
+    assert "draft" not in said
 
 
 def test_the_best_so_far_is_the_answer_when_time_is_up(base_model: Path, drafting: DraftingEngine) -> None:

@@ -98,7 +98,7 @@ def _one_too_many(claims: Sequence[Claim], facts: Facts) -> Iterator[Mention]:
     for mention in dict.fromkeys(claim.about for claim in claims):
         if not mention.shape or not mention.introduced or not facts.is_legible:
             continue
-        description = mention.colours, mention.shape, mention.noun
+        description = mention.sentence, mention.colours, mention.shape, mention.noun
         before, spoken_of[description] = spoken_of[description], spoken_of[description] + mention.introduced
         alike = [mark for mark in facts.marks if _may_be(mark, mention)]
         if 0 < len(alike) < spoken_of[description] and before and not _may_hide_shapes(facts, mention):

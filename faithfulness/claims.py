@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 from typing import Literal
 
@@ -32,6 +32,9 @@ _FRAMES = frozenset("row column grid group pair".split())
 _LAYOUTS = frozenset(["circle", "ring", "cross"])  # as in: nine stars in a circle
 _NO_NOUNS = frozenset("and in on of with at is are that which the to from o s".split())
 _TEXT_WORDS = frozenset("word text letter number words letters digit label".split())
+_SENTENCE_ENDS = frozenset(". : ; ! ?".split())
+_SAME = frozenset("is are as".split())  # as in: it is a red circle; drawn as a red circle
+_PARTS_OF_SHAPES = frozenset("outline border edge frame shape form symbol icon".split())
 _SAYING = frozenset("says saying reads reading".split())
 _AFTER_TEXT = frozenset("that in on with of written and".split()) | _SAYING
 _WORD = re.compile(r"[\w&%+#@'.-]*\w")
@@ -68,7 +71,8 @@ class Mention:
     noun: str = ""
     is_ground: bool = False
     span: Span = (0, 0)
-    introduced: int = 0  # things that were not spoken of before, by number or article; 0 after "the"
+    introduced: int = 0  # things not spoken of before in its sentence, by number or article; 0 after "the"
+    sentence: int = 0  # a later one may speak of the same things again
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,17 @@ def _is_quoted(caption: str, start: int) -> bool:
 
 def _mentions(tokens: Sequence[_Token]) -> Iterator[tuple[Mention, dict[str, Span]]]:
     """Noun phrases that say something, with the span of each thing said."""
-    index = 0
+    index = sentence = 0
     while index < len(tokens):
+        sentence += tokens[index].word in _SENTENCE_ENDS
         mention, spans, length = _phrase(tokens[index : index + _LONGEST_PHRASE])
-        is_layout = index and tokens[index - 1].word == "in" and mention and mention.shape in _LAYOUTS
+        before = tokens[index - 1].word if index else ""
+        after = tokens[index + length].word if index + length < len(tokens) else ""
+        is_layout = before == "in" and mention and mention.shape in _LAYOUTS
         if mention and not is_layout:
-            yield mention, spans
+            says_again = before in _SAME or after in _PARTS_OF_SHAPES
+            introduced = 0 if says_again else mention.introduced
+            yield replace(mention, introduced=introduced, sentence=sentence), spans
         index += max(length, 1)
 
 

@@ -97,13 +97,7 @@ def _one_drawing(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None
                 variety = gr.Slider(
                     0, 1.5, 0, step=0.1, label="Variety", info="At 0 always the most likely caption."
                 )
-                revise = gr.Checkbox(
-                    handlers.revises,
-                    label="Correct what is false",
-                    info="Words that the drawing contradicts are written anew.",
-                    visible=handlers.revises,
-                    elem_id="revise",
-                )
+                revise = _revise(handlers, "revise")
                 again = gr.Button("Caption again", size="md", elem_id="again")
         with gr.Column(scale=6, min_width=320, elem_classes="card"):
             picture = gr.HTML(view.EMPTY, js_on_load=view.PICTURE_JS, elem_id="picture")
@@ -138,14 +132,25 @@ def _many_files(page: gr.Blocks, handlers: Handlers, download: gr.HTML) -> None:
                 label="SVG files, or zips of them", file_count="multiple", height=170, elem_id="files"
             )
             model = gr.Dropdown(label="Model", filterable=False, elem_id="batch-model")
+            revise = _revise(handlers, "batch-revise")
             stop = gr.Button("Stop", size="md", elem_id="stop")
         with gr.Column(scale=7, min_width=320, elem_classes="card"):
             table = gr.HTML(tables.EMPTY_BATCH, js_on_load=tables.SAVE_JS, elem_id="batch")
-    running = files.upload(handlers.batch, [files, model], [table, results, files], **_PRIVATE)
+    running = files.upload(handlers.batch, [files, model, revise], [table, results, files], **_PRIVATE)
     stop.click(handlers.stopped, results, table, cancels=[running], **_PRIVATE)
     table.save(save, results, download, **_PRIVATE)
     page.load(handlers.model, model, model, **_PRIVATE)
     model.focus(handlers.model, model, model, **_PRIVATE)
+
+
+def _revise(handlers: Handlers, elem_id: str) -> gr.Checkbox:
+    return gr.Checkbox(
+        handlers.revises,
+        label="Correct what is false",
+        info="Words that the drawing contradicts are written anew.",
+        visible=handlers.revises,
+        elem_id=elem_id,
+    )
 
 
 def _same(source: object) -> object:

@@ -146,7 +146,7 @@ class Handlers:
         return _download(f"{Path(source.name).stem}.svg", "image/svg+xml", content)
 
     async def batch(
-        self, paths: Sequence[str], model: str | None
+        self, paths: Sequence[str], model: str | None, revise: bool = False
     ) -> AsyncGenerator[tuple[str, list[FileResult], None], None]:
         """The table as it grows, and the results for a download; the third value empties the drop zone."""
         try:
@@ -159,7 +159,7 @@ class Handlers:
         places = iter([place for place, each in enumerate(found) if isinstance(each, Source)])
         yield tables.batch(_in_order(known), len(found)), _in_order(known), None
         for chunk in chunks(sources):
-            for result in await self._client.caption_files(chunk, model, Wishes(revise=self.revises)):
+            for result in await self._client.caption_files(chunk, model, Wishes(revise=revise)):
                 known[next(places)] = result
             yield tables.batch(_in_order(known), len(found)), _in_order(known), None
 

@@ -92,9 +92,9 @@ def voices(said: Sequence[Voice]) -> str:
     answers = [voice.answer for voice in said if isinstance(voice.answer, CaptionResponse)]
     found = ""
     if answers:
-        drawing = answers[0].svg
-        found = _list("Removed before reading", drawing.removed, "removed")
-        found += _list("Good to know", drawing.warnings, "warnings")
+        found = _list("Removed before reading", answers[0].svg.removed, "removed")
+        warnings = dict.fromkeys(warning for answer in answers for warning in answer.svg.warnings)
+        found += _list("Good to know", list(warnings), "warnings")
     if any(caption.claims for answer in answers for caption in answer.captions):
         found = _LEGEND + found
     columns = "".join(_voice(voice, alone=len(said) == 1) for voice in said)
@@ -146,7 +146,7 @@ def _caption(caption: CaptionText) -> str:
     cut = caption.finish_reason == "length"
     note = "<p class='note'>The caption reached its length limit.</p>" if cut else ""
     if caption.draft is not None:
-        note += f"<p class='note'>Before it was checked: {escape(caption.draft)}</p>"
+        note += f"<p class='note'>The model first wrote: {escape(caption.draft)}</p>"
     shown = _marked(caption.text, caption.claims or ())
     return f"""<li data-text="{escape(caption.text)}"><p class="caption">{shown}</p>{note}
     <div class="actions">

@@ -19,7 +19,7 @@ from evaluation.metrics.statistics import Floats, Measured
 from faithfulness import Facts, check, read_facts
 from rendering import SvgRejected, load
 
-VERSION = 2  # of the grammar and the geometry
+VERSION = 3  # of the grammar and the geometry
 
 
 def facts_of(samples: Sequence[Sample]) -> list[Facts | None]:

@@ -116,14 +116,14 @@ def test_what_is_false_is_corrected_unless_the_visitor_wants_the_models_own_word
     site.engine.says, site.engine.goes_on = "A blue square.", {"A": "A red square."}
     choose(page, tmp_path / "square.svg", SQUARE)
     assert "red" in await_one(page, "#result .caption mark.true", "red").text
-    note = await_one(page, "#result .note", "Before it was checked: A blue square.")
+    note = await_one(page, "#result .note", "The model first wrote: A blue square.")
     caption = page.find_element(By.CSS_SELECTOR, "#result .caption")
     assert note.location["y"] >= caption.location["y"] + caption.size["height"]
     await_one(page, "#options button").click()
     await_one(page, "#revise input").click()
     await_one(page, "#again").click()
     assert await_one(page, "#result .caption mark.false", "blue")
-    assert "Before it was checked" not in page.find_element(By.ID, "result").text
+    assert "The model first wrote" not in page.find_element(By.ID, "result").text
 
 
 def test_a_sample_is_captioned_by_keyboard_alone(page: webdriver.Chrome) -> None:

@@ -59,6 +59,11 @@ def test_claims_have_spans_and_verdicts(caption: str, verdicts: dict[str, str]) 
         ("A red circle beside a blue square; the red circle is on the left", []),
         ("A red circle and another circle", []),
         ("A red circle, a green circle", ["green circle"]),
+        ("A red circle. It is a red circle with a smooth outline.", []),
+        ("A red circle: one red circle, nothing else", []),
+        ("A red circle with a red circle outline", []),
+        ("A red circle is above a red circle", ["red circle"]),
+        ("A drawing. A red circle above a red circle.", ["red circle."]),
         (
             "Two blue squares by two blue squares",
             ["Two blue squares by two blue squares", "two blue squares", "blue squares"],

@@ -89,20 +89,26 @@ def test_a_caption_that_was_revised_shows_what_it_was() -> None:
     revised = answer("A red box")
     revised.captions[0].draft = f"A blue {HOSTILE}"
     shown = view.voices([view.Voice("", answer=revised)])
-    assert f"Before it was checked: A blue {escape(HOSTILE)}</p>" in shown
-    assert "Before it was checked" not in view.voices([view.Voice("", answer=answer("A red box"))])
+    assert f"The model first wrote: A blue {escape(HOSTILE)}</p>" in shown
+    assert "The model first wrote" not in view.voices([view.Voice("", answer=answer("A red box"))])
+
+
+def test_the_warnings_of_every_model_are_shown_once() -> None:
+    answers = [answer("A red box"), answer("A red box"), answer("Not revised to the end")]
+    shown = view.voices([view.Voice(str(index), answer=each) for index, each in enumerate(answers)])
+    warnings = shown[shown.index('class="warnings"') :]
+    assert warnings.count("A red box") == warnings.count("Not revised to the end") == 1
 
 
 @pytest.mark.parametrize("revises", [True, False])
-def test_many_files_are_revised_where_the_service_can(revises: bool) -> None:
+def test_many_files_are_revised_if_the_visitor_wants_it(revises: bool) -> None:
     asked: list[bytes] = []
 
     def service(request: httpx.Request) -> httpx.Response:
         asked.append(request.content)
         return httpx.Response(200, text=answer("A red box").model_dump_json())
 
-    handlers = Handlers(answering(service), revises=revises)
-    gather(handlers.batch([str(SAMPLES / "mountains.svg")], None))
+    gather(Handlers(answering(service)).batch([str(SAMPLES / "mountains.svg")], None, revises))
     [content] = asked
     assert f'name="revise"\r\n\r\n{str(revises).lower()}\r\n'.encode() in content
 

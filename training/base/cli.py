@@ -39,7 +39,7 @@ def base(
 
     torch.set_num_threads(threads)
     recipe = BaseRecipe()
-    recipe = replace(recipe, steps=steps or recipe.steps, scenes=scenes or recipe.scenes)
+    recipe = replace(recipe.lasting(steps or recipe.steps), scenes=scenes or recipe.scenes)
     run(
         recipe,
         work,

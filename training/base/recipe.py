@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from captioning.errors import ConfigError
 from training.corpora.icon_packages import TRAINING_FAMILIES
 
 
@@ -32,3 +33,16 @@ class BaseRecipe:
     first_share: float = 0.6  # chance to take the first reference outright; else any by lot, the first too
     picture_weight: float = 1.0  # of the loss on the drawing's picture, beside that on the caption
     seed: int = 7
+
+    def __post_init__(self) -> None:
+        if self.steps > self.decay_steps[1]:
+            raise ConfigError(
+                f"decay_steps: the learning rate is zero from step {self.decay_steps[1]:,} on, and steps is "
+                f"{self.steps:,}. Raise decay_steps to {self.steps:,} or more, or lower steps"
+            )
+
+    def lasting(self, steps: int) -> BaseRecipe:
+        """The same recipe in another number of steps: the rate falls over the same share of them."""
+        start, end = self.decay_steps
+        decay_steps = (start * steps // self.steps, round(end * steps / self.steps))
+        return replace(self, steps=steps, decay_steps=decay_steps)

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
+from typer.testing import CliRunner
 
 from captioning.base_models import load_tokenizer, resolve
+from captioning.errors import ConfigError
 from captioning.prompt import completion_ids, prompt_ids
 from tests.training.corpora.packages import make_package, squares
+from training.base import cli
 from training.base.corpus import Pair, build_pairs, common_concepts
 from training.base.examples import Batch, Row, as_batch, batches, encode
 from training.base.picture import CHANNELS, SIDE, picture
@@ -245,6 +248,26 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
     rates = [learning_rate(recipe, step) for step in range(100)]
     assert rates[10] == rates[79] == 1.0
     assert [rates[0], rates[90], rates[99]] == pytest.approx([0.1, 0.5, 0.05])
+
+
+def test_steps_without_a_learning_rate_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"zero from step 100 on, and steps is 101\. Raise decay_steps"):
+        BaseRecipe(steps=101, decay_steps=(80, 100))
+
+
+@pytest.mark.parametrize("steps", [2, 3, 500, 10_000, 40_000])
+def test_the_rate_falls_over_the_same_share_of_any_number_of_steps(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("training.base.pretrain.run", lambda recipe, *_, **__: asked.append(recipe))
+    arguments = ["--out", str(tmp_path), "--steps", str(steps), "--threads", str(torch.get_num_threads())]
+    CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    [recipe], usual = asked, BaseRecipe()
+    assert recipe == dataclasses.replace(usual, steps=steps, decay_steps=recipe.decay_steps)
+    for step, usual_step in zip(recipe.decay_steps, usual.decay_steps, strict=True):
+        assert step / steps == pytest.approx(usual_step / usual.steps, abs=1 / steps)
+    assert learning_rate(recipe, steps - 1) > 0
 
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from training.corpora.figures import FIGURES, Figure, draw_figure
 from training.corpora.marks import Mark, Paint, circle, curve, ellipse, poly, rect
-from training.corpora.sketch import Sketch, Studio, on_background, placed, scene_object
+from training.corpora.sketch import Shown, Sketch, Studio, on_background, placed, scene_object, shown
 from training.corpora.wording import NUMBERS, a, bare, plural
 
 
@@ -20,15 +20,18 @@ def thing(studio: Studio) -> Sketch:
         [f"{a(noun)}{details}", a(noun), f"a simple drawing of {a(noun)}"],
         [f"{noun}{bare(details)}"],
     )
+    told = ""
     if studio.chance(0.2):
         (colour,) = studio.colours(1, background)
         marks = _as_lines(figure.marks, studio.stroke(colour, studio.rng.uniform(2, 4)))
         figure = replace(figure, colour=colour, marks=marks)
         name = figure.name
-        texts = [f"{a(colour)} line drawing of {a(name)}", f"{a(name)} drawn with {colour} lines"]
+        told = f"{colour} line drawing of {a(name)}"
+        texts = [a(told), f"{a(name)} drawn with {colour} lines"]
         texts, alts = [*texts, f"the outline of {a(name)} in {colour}"], [f"{name} outline in {colour}"]
-    truth = (scene_object(figure.name, figure.colour, 50, 50, 50 * scale),)
-    sketch = Sketch(placed(figure.marks, 50, 50, scale), truth, texts, alts, detail=figure.details)
+    item = scene_object(figure.name, figure.colour, 50, 50, 50 * scale)
+    marks, listed = placed(figure.marks, 50, 50, scale), (shown(item, told),)
+    sketch = Sketch(marks, (item,), texts, alts, detail=figure.details, shown=listed)
     return on_background(studio, sketch, background)
 
 
@@ -83,8 +86,9 @@ def landscape(studio: Studio) -> Sketch:
     return studio.rng.choice((_mountains, _seascape, _night, _meadow))(studio)
 
 
-def _sun(studio: Studio) -> Mark:
-    return circle(studio.rng.choice((22, 128)), 22, studio.rng.uniform(9, 12), studio.fill("yellow"))
+def _sun(studio: Studio) -> tuple[Mark, Shown]:
+    x, r = studio.rng.choice((22, 128)), studio.rng.uniform(9, 12)
+    return circle(x, 22, r, studio.fill("yellow")), shown(scene_object("sun", "yellow", x, 22, r))
 
 
 def _mountains(studio: Studio) -> Sketch:
@@ -93,8 +97,11 @@ def _mountains(studio: Studio) -> Sketch:
     count, peaks = rng.randint(2, 3), ((45.0, 30.0), (100.0, 22.0), (72.0, 48.0))
     for x, y in peaks[:count]:
         marks.append(poly([(x - 45, 100), (x, y), (x + 45, 100)], studio.fill(colour)))
+    listed = [shown(scene_object("mountain", colour, x, 65, 40)) for x, _ in peaks[:count]]
     sun = studio.chance(0.6)
-    marks += [_sun(studio)] if sun else []
+    if sun:
+        mark, sun_shown = _sun(studio)
+        marks, listed = [*marks, mark], [*listed, sun_shown]
     over = " with a yellow sun" if sun else ""
     number = NUMBERS[count]
     texts = [
@@ -109,6 +116,7 @@ def _mountains(studio: Studio) -> Sketch:
         [f"{number} {colour} mountains, blue sky{', yellow sun' if sun else ''}"],
         "blue",
         150,
+        shown=tuple(listed),
     )
 
 
@@ -128,8 +136,13 @@ def _seascape(studio: Studio) -> Sketch:
         f"{a(hull)} boat with {a(sail)} sail on a blue sea",
         f"a sailing boat on the sea under {a(sky)} sky",
     ]
-    truth = (scene_object("boat", hull, 75, 60, 25),)
-    return Sketch(marks, truth, texts, [f"{hull} boat with {sail} sail on blue sea"], sky, 150)
+    boat = scene_object("boat", hull, 75, 60, 25)
+    listed = (
+        shown(boat, details=f"with {a(sail)} sail"),
+        shown(scene_object("sea", "blue", 75, 84, 75), sized=False),
+    )
+    alts = [f"{hull} boat with {sail} sail on blue sea"]
+    return Sketch(marks, (boat,), texts, alts, sky, 150, shown=listed)
 
 
 def _night(studio: Studio) -> Sketch:
@@ -143,8 +156,11 @@ def _night(studio: Studio) -> Sketch:
         f"a night sky with {a(moon)} moon and {NUMBERS[count]} stars",
         f"{a(moon)} crescent moon and white stars on black",
     ]
-    truth = (scene_object("moon", moon, 125, 27, 16),)
-    return Sketch(marks, truth, texts, [f"night sky, {moon} moon, {NUMBERS[count]} stars"], "black", 150)
+    item = scene_object("moon", moon, 125, 27, 16)
+    stars = (shown(scene_object("star", "white", x, y, 2)) for x, y in spots)
+    listed = (shown(item, f"{moon} crescent moon"), *stars)
+    alts = [f"night sky, {moon} moon, {NUMBERS[count]} stars"]
+    return Sketch(marks, (item,), texts, alts, "black", 150, shown=listed)
 
 
 def _meadow(studio: Studio) -> Sketch:
@@ -155,11 +171,15 @@ def _meadow(studio: Studio) -> Sketch:
         rect(72, 46, 7, 30, studio.fill("brown")),
         circle(75.5, 36, 20, studio.fill(crown)),
     ]
-    marks += [_sun(studio)] if sun else []
+    tree = scene_object("tree", crown, 75, 50, 30)
+    listed = [shown(tree), shown(scene_object("hill", "green", 75, 85, 75))]
+    if sun:
+        mark, sun_shown = _sun(studio)
+        marks, listed = [*marks, mark], [*listed, sun_shown]
     over = " and a yellow sun" if sun else ""
     texts = [
         f"{a(crown)} tree on a green hill under a blue sky{over}",
         f"a landscape with {a(crown)} tree on a green hill",
     ]
-    truth = (scene_object("tree", crown, 75, 50, 30),)
-    return Sketch(marks, truth, texts, [f"{crown} tree on green hill, blue sky"], "blue", 150)
+    alts = [f"{crown} tree on green hill, blue sky"]
+    return Sketch(marks, (tree,), texts, alts, "blue", 150, shown=tuple(listed))

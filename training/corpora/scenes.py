@@ -70,7 +70,8 @@ def _references(sketch: Sketch, style: Style, rng: random.Random) -> tuple[str, 
     if style == "alt":
         return tuple(dict.fromkeys(sketch.alts))
     if style == "literal":
-        return (sentence(literal(sketch.objects, sketch.background, sketch.width / 100)),)
+        listed = sketch.whole or literal(sketch.listed(), sketch.background, sketch.width / 100)
+        return (sentence(listed),)
     plain, *others = dict.fromkeys(sentence(text) for text in sketch.descriptions)
     return (plain, *rng.sample(others, min(len(others), rng.randint(1, 4))))
 

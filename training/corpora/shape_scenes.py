@@ -19,7 +19,16 @@ from training.corpora.marks import (
     shape_mark,
     stripe,
 )
-from training.corpora.sketch import SceneObject, Sketch, Studio, on_background, placed, scene_object
+from training.corpora.sketch import (
+    SceneObject,
+    Shown,
+    Sketch,
+    Studio,
+    on_background,
+    placed,
+    scene_object,
+    shown,
+)
 from training.corpora.wording import NUMBERS, a, bare, join, plural
 
 _CONTAINERS = ("circle", "square", "diamond", "hexagon", "pentagon")
@@ -40,8 +49,11 @@ class _Piece:
 
     @property
     def noun(self) -> str:
-        words = (self.size, self.colour, "outlined" if self.outlined else "", self.shape)
-        return " ".join(word for word in words if word)
+        return f"{self.size} {self._unsized}".lstrip()
+
+    @property
+    def _unsized(self) -> str:
+        return f"{self.colour} {'outlined ' if self.outlined else ''}{self.shape}"
 
     def mark(self, studio: Studio) -> Mark:
         return shape_mark(
@@ -50,6 +62,9 @@ class _Piece:
 
     def truth(self) -> SceneObject:
         return scene_object(self.shape, self.colour, self.cx, self.cy, self.r)
+
+    def shown(self) -> Shown:
+        return shown(self.truth(), self._unsized)
 
 
 def _sketch(
@@ -63,7 +78,9 @@ def _sketch(
 ) -> Sketch:
     marks = [piece.mark(studio) for piece in pieces]
     truth = tuple(piece.truth() for piece in pieces)
-    return on_background(studio, Sketch(marks, truth, descriptions, alts, detail=detail), background)
+    listed = tuple(piece.shown() for piece in pieces)
+    sketch = Sketch(marks, truth, descriptions, alts, detail=detail, shown=listed)
+    return on_background(studio, sketch, background)
 
 
 _SPOTS = {
@@ -311,6 +328,7 @@ def pattern(studio: Studio) -> Sketch:
             f"a target of {one} and {other} rings",
         ]
         alts = [f"{one} and {other} concentric circles"]
+        whole = _concentric(names)
     elif kind == "checkerboard":
         count = rng.choice((3, 4, 5))
         step = 100 / count
@@ -318,6 +336,7 @@ def pattern(studio: Studio) -> Sketch:
         marks += [rect(x * step, y * step, step, step, studio.fill(one)) for x, y in cells]
         texts = [f"a {one} and {other} checkerboard", f"a checkerboard pattern in {one} and {other}"]
         alts = [f"{one} and {other} checkerboard"]
+        whole = f"{a(alts[0])} with {NUMBERS[count]} rows and {NUMBERS[count]} columns"
     else:
         count = rng.choice((3, 4, 5))
         step = 100 / (2 * count - 1)
@@ -329,7 +348,19 @@ def pattern(studio: Studio) -> Sketch:
             f"a pattern of {one} and {other} {kind}",
         ]
         alts = [f"{one} and {other} {kind}"]
-    return Sketch(marks, (scene_object(kind, one, 50, 50, 50),), texts, alts, other, detail=kind)
+        way = "horizontal" if flat else "vertical"
+        whole = f"{NUMBERS[count]} {way} {one} stripes on {a(other)} background"
+    truth = (scene_object(kind, one, 50, 50, 50),)
+    return Sketch(marks, truth, texts, alts, other, detail=kind, whole=whole)
+
+
+def _concentric(names: list[str]) -> str:
+    """The circles from the outermost in, on a bare canvas, where a white outermost one cannot be seen."""
+    seen = names[1:] if names[0] == "white" else names
+    ground = "on a white background"
+    if len(seen) == 1:
+        return f"{a(seen[0])} circle in the center, {ground}"
+    return f"{NUMBERS[len(seen)]} concentric circles in {join(list(dict.fromkeys(seen)))}, {ground}"
 
 
 def lines(studio: Studio) -> Sketch:
@@ -376,7 +407,12 @@ def lines(studio: Studio) -> Sketch:
         else [a(noun), f"{a(noun)} across the picture"]
     )
     truth = (scene_object(kind, colour, 50, 50, 45),)
-    return on_background(studio, Sketch(marks, truth, texts, [noun], detail=kind), background)
+    listed = [Shown(noun, 0.5, 0.5, None)]
+    if kind == "parallel":
+        rows = [(i + 0.5) / len(marks) for i in range(len(marks))]
+        listed = [Shown(f"{colour} horizontal line", 0.5, y, None) for y in rows]
+    sketch = Sketch(marks, truth, texts, [noun], detail=kind, shown=tuple(listed))
+    return on_background(studio, sketch, background)
 
 
 _TURNS = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
@@ -400,8 +436,9 @@ def arrow(studio: Studio) -> Sketch:
         marks = [poly(_turned(part, turn), paint, closed=False) for part in strokes]
     noun = f"{colour} arrow pointing {way}"
     texts, alts = [a(noun), f"{a(f'{colour} arrow')} that points {way}"], [noun]
-    truth = (scene_object("arrow", colour, 50, 50, scale),)
-    sketch = Sketch(placed(marks, 50, 50, scale), truth, texts, alts, detail=way)
+    item = scene_object("arrow", colour, 50, 50, scale)
+    listed = (shown(item, details=f"pointing {way}"),)
+    sketch = Sketch(placed(marks, 50, 50, scale), (item,), texts, alts, detail=way, shown=listed)
     return on_background(studio, sketch, background)
 
 

@@ -20,7 +20,7 @@ from training.corpora.marks import (
     stripe,
 )
 from training.corpora.palette import BRIGHT
-from training.corpora.sketch import Sketch, Studio, on_background, scene_object
+from training.corpora.sketch import Sketch, Studio, on_background, scene_object, shown
 from training.corpora.wording import NUMBERS, ORDINALS, a, join
 
 _WORDS = """
@@ -68,8 +68,10 @@ def _plain_text(studio: Studio, word: str, kind: str) -> Sketch:
         f"the text {word} written in {colour}",
     ]
     alts = [f"{kind} {word} in {colour}"]
-    truth = (scene_object(word, colour, 50, 50, size / 2),)
-    return on_background(studio, Sketch([mark], truth, texts, alts, detail=word), background)
+    item = scene_object(word, colour, 50, 50, size / 2)
+    listed = (shown(item, f'the {colour} {kind} "{word}"', sized=False),)
+    sketch = Sketch([mark], (item,), texts, alts, detail=word, shown=listed)
+    return on_background(studio, sketch, background)
 
 
 def _plate(studio: Studio, word: str, kind: str) -> Sketch:
@@ -106,8 +108,11 @@ def _plate(studio: Studio, word: str, kind: str) -> Sketch:
         f"the {kind} {word} in {colour} on {a(noun)}",
         f"{colour} text {word} on {a(noun)}",
     ]
-    truth = (scene_object(shape, plate, 50, 50, 44), scene_object(word, colour, 50, 50, 15))
-    return Sketch([ground, label], truth, texts, [f"{noun} with {kind} {word} in {colour}"], detail=word)
+    item = scene_object(shape, plate, 50, 50, 44)
+    truth = (item, scene_object(word, colour, 50, 50, 15))
+    listed = (shown(item, details=f'with the {colour} {kind} "{word}"'),)
+    alts = [f"{noun} with {kind} {word} in {colour}"]
+    return Sketch([ground, label], truth, texts, alts, detail=word, shown=listed)
 
 
 def chart(studio: Studio) -> Sketch:
@@ -158,8 +163,11 @@ def _bars(studio: Studio) -> Sketch:
         tallest = heights.index(max(heights)) + 1
         if not flat:
             texts.append(f"a bar chart with {number} bars, the {ORDINALS[tallest]} one is the tallest")
-    truth = (scene_object(f"{way}bar chart", f"{number} {paint}", 50, 50, 45),)
-    return Sketch(marks, truth, texts, alts, detail=str(count))
+    item = scene_object(f"{way}bar chart", f"{number} {paint}", 50, 50, 45)
+    bars = f"{number} bars in {paint}" if many else f"{number} {paint} bars"
+    goes = f" {trend} from left to right" if trend and not flat else ""
+    listed = (shown(item, f"{way}bar chart", f"with {bars}{goes}"),)
+    return Sketch(marks, (item,), texts, alts, detail=str(count), shown=listed)
 
 
 def _pie(studio: Studio) -> Sketch:
@@ -187,9 +195,9 @@ def _pie(studio: Studio) -> Sketch:
     biggest = colours[shares.index(max(shares))]
     texts.append(f"a {noun} with {number} slices, the largest is {biggest}")
     alts = [f"{noun} with {number} slices"]
-    return Sketch(
-        marks, (scene_object(noun, f"{number} {biggest}", 50, 50, 44),), texts, alts, detail=str(count)
-    )
+    item = scene_object(noun, f"{number} {biggest}", 50, 50, 44)
+    told = (shown(item, noun, f"with {number} slices in {listed}"),)
+    return Sketch(marks, (item,), texts, alts, detail=str(count), shown=told)
 
 
 def _slice(start: float, sweep: float, paint: Paint) -> Mark:
@@ -218,13 +226,11 @@ def _line_chart(studio: Studio) -> Sketch:
     goes = "going up and down" if trend == "up and down" else trend
     texts = [f"a line chart with {a(colour)} line {goes}", f"{a(colour)} line chart {goes}"]
     texts.append(f"a line chart in {colour}{' with a dot at every point' if dots else ''}")
-    return Sketch(
-        marks,
-        (scene_object("line chart", colour, 50, 50, 42),),
-        texts,
-        [f"{colour} line chart, {goes}"],
-        detail=trend,
-    )
+    item = scene_object("line chart", colour, 50, 50, 42)
+    way = f"{a(f'{colour} line')} {goes}" if trend == "up and down" else a(f"{trend} {colour} line")
+    details = f"with {way}{' and a dot at every point' if dots else ''}"
+    listed = (shown(item, "line chart", details),)
+    return Sketch(marks, (item,), texts, [f"{colour} line chart, {goes}"], detail=trend, shown=listed)
 
 
 def _scatter(studio: Studio) -> Sketch:
@@ -234,9 +240,9 @@ def _scatter(studio: Studio) -> Sketch:
     marks = [poly([(8, 6), (8, 92), (96, 92)], axis, closed=False)]
     marks += [circle(x, y, 2.4, studio.fill(colour)) for x, y in spots]
     texts = [f"a scatter plot with {colour} dots", f"a scatter chart of {colour} points"]
-    return Sketch(
-        marks, (scene_object("scatter plot", colour, 50, 50, 42),), texts, [f"scatter plot, {colour} dots"]
-    )
+    item = scene_object("scatter plot", colour, 50, 50, 42)
+    listed = (shown(item, "scatter plot", f"with {colour} dots"),)
+    return Sketch(marks, (item,), texts, [f"scatter plot, {colour} dots"], shown=listed)
 
 
 def _gauge(studio: Studio) -> Sketch:
@@ -248,13 +254,9 @@ def _gauge(studio: Studio) -> Sketch:
     ]
     level = {0.25: "a quarter full", 0.5: "half full", 0.75: "three quarters full"}[share]
     texts = [f"{a(colour)} progress bar, {level}", f"a progress bar {level} in {colour}"]
-    return Sketch(
-        marks,
-        (scene_object("progress bar", colour, 50, 50, 45),),
-        texts,
-        [f"{colour} progress bar, {level}"],
-        detail=level,
-    )
+    item = scene_object("progress bar", colour, 50, 50, 45)
+    listed = (shown(item, "gray progress bar", f"with {level.removesuffix(' full')} of it in {colour}"),)
+    return Sketch(marks, (item,), texts, [f"{colour} progress bar, {level}"], detail=level, shown=listed)
 
 
 def flag(studio: Studio) -> Sketch:
@@ -276,7 +278,9 @@ def _bands(studio: Studio) -> Sketch:
         f"a flag of {listed} {way} bands",
     ]
     truth = (scene_object(f"{way} flag", " ".join(colours), width / 2, 50, 50),)
-    return Sketch(marks, truth, texts, [f"flag, {way} stripes in {listed}"], width=width, detail=way)
+    alts = [f"flag, {way} stripes in {listed}"]
+    whole = f"{texts[0]} from {'top to bottom' if flat else 'left to right'}"
+    return Sketch(marks, truth, texts, alts, width=width, detail=way, whole=whole)
 
 
 def _cross_flag(studio: Studio) -> Sketch:
@@ -290,7 +294,8 @@ def _cross_flag(studio: Studio) -> Sketch:
     ]
     texts = [f"{a(field)} flag with {a(cross)} cross", f"a flag with {a(cross)} cross on {a(field)} field"]
     truth = (scene_object("cross flag", f"{field} {cross}", 75, 50, 50),)
-    return Sketch(marks, truth, texts, [f"{field} flag with {cross} cross"], width=150, detail="cross")
+    alts = [f"{field} flag with {cross} cross"]
+    return Sketch(marks, truth, texts, alts, width=150, detail="cross", whole=texts[0])
 
 
 def _disc_flag(studio: Studio) -> Sketch:
@@ -303,7 +308,7 @@ def _disc_flag(studio: Studio) -> Sketch:
     noun = f"{emblem} {shape}"
     texts = [f"{a(field)} flag with {a(noun)} in the center", f"a flag with {a(noun)} on {a(field)} field"]
     truth = (scene_object(f"{shape} flag", f"{field} {emblem}", 75, 50, 50),)
-    return Sketch(marks, truth, texts, [f"{field} flag with {noun}"], width=150, detail=shape)
+    return Sketch(marks, truth, texts, [f"{field} flag with {noun}"], width=150, detail=shape, whole=texts[0])
 
 
 _MOODS = {
@@ -346,6 +351,7 @@ def face(studio: Studio) -> Sketch:
         f"{a(f'{colour} {style}face')} that looks {other}",
         f"{a(f'{colour} {style}emoji')} with {a(f'{plain} face')}",
     ]
-    truth = (scene_object(f"{mood} face", colour, 50, 50, 44),)
-    sketch = Sketch([head, *eyes, mouth], truth, texts, [f"{plain} {colour} {style}face"], detail=mood)
+    item = scene_object(f"{mood} face", colour, 50, 50, 44)
+    marks, alts = [head, *eyes, mouth], [f"{plain} {colour} {style}face"]
+    sketch = Sketch(marks, (item,), texts, alts, detail=mood, shown=(shown(item, alts[0]),))
     return on_background(studio, sketch)

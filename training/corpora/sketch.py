@@ -33,6 +33,17 @@ class SceneTruth:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """One thing as the literal style tells it; x, y and size as of a `SceneObject`."""
+
+    noun: str  # a singular with its colour: "red outlined circle"; with "the" where it takes no other article
+    x: float
+    y: float
+    size: float | None  # None: goes without saying
+    details: str = ""  # what follows the place: "with five purple bars"
+
+
+@dataclass(frozen=True)
 class Sketch:
     """A scene before it is written down.
 
@@ -46,6 +57,12 @@ class Sketch:
     background: str | None = None
     width: float = 100
     detail: str = ""
+    shown: tuple[Shown, ...] = ()  # in the literal style, where colour and shape of the objects do not tell
+    whole: str = ""  # all that the literal style says, of a drawing that is a flag or a pattern
+
+    def listed(self) -> tuple[Shown, ...]:
+        """What the literal style lists, in drawing order."""
+        return self.shown or tuple(shown(item) for item in self.objects)
 
 
 @dataclass
@@ -100,3 +117,9 @@ def placed(marks: Sequence[Mark], cx: float, cy: float, scale: float) -> list[Ma
 
 def scene_object(shape: str, colour: str, cx: float, cy: float, half_extent: float) -> SceneObject:
     return SceneObject(shape, colour, round(cx / 100, 3), round(cy / 100, 3), round(half_extent / 50, 3))
+
+
+def shown(item: SceneObject, noun: str = "", details: str = "", *, sized: bool = True) -> Shown:
+    """The object as the literal style tells it: by colour and shape, unless a noun phrase is given."""
+    named = noun or f"{item.colour} {item.shape}"
+    return Shown(named, item.x, item.y, item.size if sized else None, details)

@@ -10,7 +10,6 @@ import pytest
 from rendering import canonicalize, load
 from tests.training.corpora.pixels import pixels
 from training.corpora.figures import draw_figure
-from training.corpora.literal import literal
 from training.corpora.palette import COLOURS, Palette
 from training.corpora.scenes import KINDS, generate_scene, is_held_out
 from training.corpora.sketch import SceneObject, SceneTruth, Studio
@@ -52,28 +51,6 @@ def test_a_seed_is_one_drawing_in_either_style() -> None:
         assert first == again
         assert (alt.svg, alt.truth) == (first.svg, first.truth)
         assert alt.references != first.references
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_literal_caption_names_every_shape_with_its_colour(kind: str) -> None:
-    for seed in SEEDS:
-        scene = generate_scene(seed, "literal", kind)
-        [caption] = scene.references
-        assert caption.endswith(f"{scene.truth.background or 'white'} background.")
-        for item in scene.truth.objects:
-            last_word = item.shape.split()[-1]
-            assert re.search(rf"\b{item.colour}\b", caption, re.IGNORECASE)
-            assert last_word[:3] in caption  # or its plural
-
-
-def test_a_literal_caption_says_how_many_how_large_and_where() -> None:
-    two = [SceneObject("circle", "red", x, 0.1, 0.2) for x in (0.1, 0.3)]
-    one = SceneObject("square", "orange", 1.0, 0.5, 0.7)
-    assert literal([*two, one], None, 2.0) == (
-        "two small red circles at the top left, a large orange square in the centre, on a white background"
-    )
-    apart = [SceneObject("star", "blue", x, 0.5, 0.5) for x in (0.1, 0.9)]
-    assert literal(apart, "black", 1.0) == "two blue stars, on a black background"
 
 
 def test_seeds_differ() -> None:

@@ -27,6 +27,7 @@ Files = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 _NO_TOKENIZER = "none"
+_OF_A_DIVISION = ("shares", "hold_out_source", "hold_out_concepts", "max_chars", "drop_duplicates", "seed")
 
 
 def inspect(
@@ -72,6 +73,7 @@ def inspect(
 
 
 def split(
+    context: typer.Context,
     files: Files,
     *,
     out: Annotated[
@@ -103,7 +105,7 @@ def split(
 ) -> None:
     """Divide corpora so that no drawing, nor one that looks the same, is in two splits."""
     if manifest:
-        if hold_out_source or hold_out_concepts or max_chars or drop_duplicates:
+        if any(_is_given(context, name) for name in _OF_A_DIVISION):
             raise typer.BadParameter("a manifest says itself which samples it has", param_hint="--manifest")
         return _rebuild(files, manifest, out, workers, json_output)
     if out is None:
@@ -179,7 +181,7 @@ def import_(
     with _progress() as progress:
         report = import_corpus(where, chosen, out, limit=limit, progress=progress)
     if json_output:
-        return typer.echo(json.dumps(asdict(report)))
+        return typer.echo(json.dumps(vars(report)))  # asdict cannot copy a Counter
     typer.echo(f"{report.samples:,} samples with {report.references:,} references in {out}")
     _print_counts("left out", report.left_out)
     return None
@@ -193,7 +195,7 @@ def _rebuild(
 
     corpora = list(corpus_files(files).values())
     with _progress() as progress:
-        found = [rebuild(corpora, path, out, workers=workers, progress=progress) for path in manifests]
+        found = rebuild(corpora, manifests, out, workers=workers, progress=progress)
     incomplete = [each for each in found if not each.is_complete]
     if json_output:
         typer.echo(json.dumps({"complete": not incomplete, "splits": [asdict(each) for each in found]}))
@@ -204,6 +206,11 @@ def _rebuild(
     for each in found:
         same = ", byte for byte" if each.is_identical else ""
         typer.echo(f"{each.split}: all {each.samples:,} samples are those of the manifest{same}")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _columns(given: list[str]) -> dict[str, str]:

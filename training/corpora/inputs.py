@@ -1,8 +1,10 @@
-"""The splits of a corpus by name, and the corpus files that a command was given: files or folders."""
+"""The splits of a corpus by name: the files that a command was given, and those that it writes."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -40,6 +42,27 @@ def read_corpora(files: Iterable[Path]) -> Iterator[Sample]:
                     raise CorpusError(f"{file}: id '{sample.id}' is in another of these files, too")
                 seen.add(sample.id)
             yield sample
+
+
+def require_kept(corpora: Iterable[Path], out: Path, splits: Iterable[str]) -> None:
+    """Raises ConfigError where one of the corpora that are read is a split that `out` is to get."""
+    written = {(out / f"{split}.jsonl").resolve() for split in splits}
+    for corpus in corpora:
+        if corpus.resolve() in written:
+            raise ConfigError(
+                f"{corpus}: this corpus is read, and the split of that name would replace it. "
+                "Name another folder by --out."
+            )
+
+
+@contextmanager
+def appearing_together(out: Path) -> Iterator[Path]:
+    """An empty folder to write to; its files go to the folder `out` once the block has ended well."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".splits.") as folder:
+        yield Path(folder)
+        for file in sorted(Path(folder).iterdir()):
+            file.replace(out / file.name)
 
 
 def _in_path(path: Path) -> list[tuple[str, Path]]:

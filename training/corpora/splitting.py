@@ -19,7 +19,7 @@ from captioning.errors import ConfigError, CorpusError
 from rendering import CANONICALIZER_VERSION
 from training.corpora.duplicates import clusters, groups
 from training.corpora.examine import Facts, identify
-from training.corpora.inputs import SPLITS, Split, read_corpora
+from training.corpora.inputs import SPLITS, Split, appearing_together, read_corpora, require_kept
 from training.corpora.manifests import manifest_of, write_manifest
 from training.corpora.processes import spread
 from training.corpora.render_hash import METHOD, RenderHash
@@ -39,7 +39,7 @@ class SplitSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+        if not (min(self.shares) >= 0 and abs(sum(self.shares) - 1) <= 1e-6):  # NaN is neither
             raise ConfigError(f"shares {self.shares} of train, validation and test must add up to 1")
         if not 0 <= self.held_out_concepts < 1:
             raise ConfigError(
@@ -83,9 +83,10 @@ def split_corpus(
     """Writes train.jsonl, validation.jsonl and test.jsonl with their manifests, and report.json, to `out`.
 
     Raises:
-        ConfigError: a held-out source that the corpus does not have.
+        ConfigError: a held-out source that the corpus does not have, or a split would replace a corpus.
         CorpusError: a file cannot be read, has an id of another one, or nothing can be used.
     """
+    require_kept(corpora, out, SPLITS)
     dropped: dict[str, list[str]] = {}
     kept = list(_usable(corpora, spec, workers, dropped, progress))
     if not kept:
@@ -94,19 +95,23 @@ def split_corpus(
     progress("comparing pictures")
     labels = clusters([sample.digest for sample in kept], [sample.render_hash for sample in kept])
     splits, moved = assign(kept, labels, spec)
-    progress("writing")
     several = groups(labels)
-    report = SplitReport(
-        spec,
-        CANONICALIZER_VERSION,
-        METHOD,
-        {split: _write(corpora, out, split, kept, splits) for split in SPLITS},
-        {"number": len(several), "largest": max(map(len, several), default=1)},
-        dict(moved),
-        _counts(dropped),
-        dropped,
-    )
-    (out / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    with appearing_together(out) as folder:
+        written: dict[Split, dict[str, int | str]] = {}
+        for split in SPLITS:
+            progress(f"writing {split}")
+            written[split] = _write(corpora, folder, split, kept, splits)
+        report = SplitReport(
+            spec,
+            CANONICALIZER_VERSION,
+            METHOD,
+            written,
+            {"number": len(several), "largest": max(map(len, several), default=1)},
+            dict(moved),
+            _counts(dropped),
+            dropped,
+        )
+        (folder / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
     return report
 
 

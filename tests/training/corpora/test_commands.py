@@ -62,6 +62,14 @@ def test_a_manifest_that_does_not_fit_fails(path: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["splits"][0]["differences"]["missing"] == ["s0"]
 
 
+def test_import_says_as_json_what_was_left_out(path: Path, tmp_path: Path) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("{oops\n")
+    answer = run("import", path, "--out", tmp_path / "o.jsonl")
+    assert answer["left_out"] == {"not JSON": 1}
+    assert (answer["rows"], answer["samples"]) == (9, 8)
+
+
 def test_import_by_mapping(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.parquet"
     answer = run("import", path, "--column", "svg=svg", "--column", "references=references", "--out", out,
@@ -80,6 +88,8 @@ def test_import_by_mapping(path: Path, tmp_path: Path) -> None:
         (["split", "PATH"], "say where the splits go"),
         (["split", "PATH", "--out", "x", "--shares", "0.5,0.5"], "not three numbers"),
         (["split", "PATH", "--manifest", "PATH", "--drop-duplicates"], "says itself which samples"),
+        (["split", "PATH", "--manifest", "PATH", "--seed", "0"], "says itself which samples"),
+        (["split", "PATH", "--manifest", "PATH", "--shares", "1,0,0"], "says itself which samples"),
         (["import", "PATH", "--out", "x.json"], "must end in .jsonl or .parquet"),
         (["import", "PATH", "--out", "x.jsonl", "--column", "svg"], "is not FIELD=COLUMN"),
         (["import", "PATH", "--out", "x.jsonl", "--layout", "omni"], "is not known"),

@@ -104,7 +104,7 @@ def test_shares_are_kept_within_chance() -> None:
     assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.02)
 
 
-@pytest.mark.parametrize("shares", [(0.9, 0.2, 0.1), (1.2, -0.1, -0.1)])
+@pytest.mark.parametrize("shares", [(0.9, 0.2, 0.1), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_shares_that_cannot_be_are_refused(shares: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match="must add up to 1"):
         SplitSpec(shares=shares)
@@ -121,9 +121,29 @@ def test_an_id_in_two_files_is_named(mixed: Path, tmp_path: Path) -> None:
         split_corpus([mixed, other], tmp_path / "out", HALVES)
 
 
+def test_a_corpus_that_a_split_would_replace_is_refused(mixed: Path, tmp_path: Path) -> None:
+    split_corpus([mixed], tmp_path, HALVES)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match=r"train\.jsonl: this corpus is read, and .* another folder"):
+        split_corpus([tmp_path / "x" / ".." / "train.jsonl"], tmp_path, HALVES)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_interruption_leaves_no_mix_of_two_divisions(mixed: Path, tmp_path: Path) -> None:
+    def interrupt(message: str) -> None:
+        if message == "writing test":
+            raise KeyboardInterrupt
+
+    split_corpus([mixed], tmp_path, HALVES)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        split_corpus([mixed], tmp_path, SplitSpec((0.4, 0.3, 0.3), seed=1), progress=interrupt)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_split_is_found_again_from_its_manifest(mixed: Path, divided: Path, tmp_path: Path) -> None:
-    for split in SPLITS:
-        found = rebuild([mixed], divided / f"{split}.manifest.json", tmp_path)
+    everything = rebuild([mixed], [divided / f"{split}.manifest.json" for split in SPLITS], tmp_path)
+    for split, found in zip(SPLITS, everything, strict=True):
         assert found.is_complete
         assert found.is_identical
         assert corpus_fingerprint(tmp_path / f"{split}.jsonl") == corpus_fingerprint(
@@ -157,7 +177,9 @@ def test_what_is_missing_or_changed_is_named(mixed: Path, divided: Path, tmp_pat
         return each.model_copy(update=update)
 
     write_corpus(tmp_path / "new.jsonl", (changed(each) for each in read_corpus(mixed) if each.id != gone))
-    found = rebuild([tmp_path / "new.jsonl"], manifest, tmp_path / "out")
+    whole = divided / "test.manifest.json"
+    complete, found = rebuild([tmp_path / "new.jsonl"], [whole, manifest], tmp_path / "out")
+    assert complete.is_complete
     assert found.differences == {
         "missing": [gone],
         "changed drawing": [redrawn],
@@ -165,6 +187,14 @@ def test_what_is_missing_or_changed_is_named(mixed: Path, divided: Path, tmp_pat
     }
     assert not found.is_complete
     assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_that_a_rebuilt_split_would_replace_is_refused(divided: Path) -> None:
+    manifest = divided / "test.manifest.json"
+    with pytest.raises(ConfigError, match=r"test\.jsonl: this corpus is read"):
+        rebuild([divided / "test.jsonl"], [manifest], divided)
+    with pytest.raises(ConfigError, match="two manifests are of one split: name one each of test"):
+        rebuild([divided / "test.jsonl"], [manifest, manifest], None)
 
 
 def test_a_manifest_of_other_canonical_texts_cannot_be_verified(divided: Path, tmp_path: Path) -> None:

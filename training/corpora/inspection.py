@@ -116,14 +116,24 @@ def inspect_corpus(
 
 
 def duplicate_groups(seen: Sequence[Seen]) -> list[Group]:
-    """Those across files first, then the large ones; a group of equal texts is not told twice."""
-    labels = clusters([sample.digest for sample in seen], [sample.render_hash for sample in seen])
-    found = [_group([seen[index] for index in members]) for members in groups(labels)]
+    """Those across files first, then the large ones.
+
+    Equal texts are a group also within a cluster of like pictures; a cluster of one text is told once.
+    """
+    digests = [sample.digest for sample in seen]
+    first: dict[str, int] = {}
+    equal = groups(first.setdefault(digest, index) for index, digest in enumerate(digests))
+    alike = groups(clusters(digests, [sample.render_hash for sample in seen]))
+    found = [_group("canonical", [seen[index] for index in members]) for members in equal]
+    found += [
+        _group("render", [seen[index] for index in members])
+        for members in alike
+        if len({digests[index] for index in members}) > 1
+    ]
     return sorted(found, key=lambda group: (not group.across, -len(group.samples), group.samples))
 
 
-def _group(members: list[Seen]) -> Group:
-    kind = "canonical" if len({sample.digest for sample in members}) == 1 else "render"
+def _group(kind: str, members: list[Seen]) -> Group:
     across = len({sample.file for sample in members}) > 1
     return Group(kind, across, tuple((sample.file, sample.id) for sample in members))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from training.corpora.layouts import Layout, Row, sample_of
 from training.corpora.rows import Rows, dataset_rows, file_rows, folder_rows
 
 _ROWS_PER_NOTE = 1_000
+_ON_A_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # ORG/NAME
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Source:
 
     @property
     def is_local(self) -> bool:
-        return Path(self.name).exists() or bool(
-            Path(self.name).suffix in (".jsonl", ".csv", ".tsv", ".parquet")
-        )
+        path = Path(self.name)
+        is_file = path.exists() or path.suffix in (".jsonl", ".csv", ".tsv", ".parquet")
+        return is_file or not _ON_A_HUB.fullmatch(self.name)
 
     def label(self) -> str:
         """What the samples name as their source: of a folder or file no more than its name."""

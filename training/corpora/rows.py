@@ -54,7 +54,7 @@ def file_rows(path: Path, layout: Layout, load: Load | None = None) -> Rows:
         CorpusError: there is no such file, or it is none that can be read.
     """
     if not path.is_file():
-        raise CorpusError(f"{path}: there is no such file or folder")
+        raise CorpusError(f"{path}: there is no such file or folder. On a hub, a name is ORG/NAME.")
     readers: dict[str, Callable[[], Rows]] = {
         ".jsonl": lambda: _jsonl_rows(path),
         ".csv": lambda: _csv_rows(path, ","),

@@ -226,6 +226,13 @@ def test_what_cannot_be_read_is_said_with_what_to_do(tmp_path: Path) -> None:
             imported(name, layout_for("x", columns={"svg": "a", "references": "b"}), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["/nowhere/drawings", "./drawings", "../drawings", "drawings", "gone/a/b"])
+def test_a_mistyped_folder_is_not_sought_on_a_hub(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=f"^{Path(name)}: there is no such"):
+        imported(name, layout_for(name), tmp_path)
+    assert not Source("starvector/text2svg-stack").is_local
+
+
 def test_a_gated_data_set_asks_for_a_token() -> None:
     def load(*_: Any, **__: Any) -> Any:
         raise DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub.\nYou must be authenticated.")

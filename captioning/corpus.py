@@ -7,6 +7,8 @@ names file, line and reason. What a drawing looks like, and which split it is in
 from __future__ import annotations
 
 import hashlib
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -74,6 +76,8 @@ def _samples(path: Path) -> Iterator[tuple[int, Sample]]:
     _require_file(path)
     records = _parquet_records(path) if is_parquet else _jsonl_records(path)
     for number, record in enumerate(records, start=1):
+        if record == b"":
+            continue
         try:
             if isinstance(record, bytes):
                 yield number, Sample.model_validate_json(record)
@@ -85,7 +89,9 @@ def _samples(path: Path) -> Iterator[tuple[int, Sample]]:
 
 def _jsonl_records(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:  # bytes: only "\n" ends a line, never U+2028 within a caption
-        yield from file
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
+            file.seek(0)
+        yield from map(bytes.strip, file)
 
 
 def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -135,7 +141,7 @@ def _reason(error: ValidationError) -> str:
         ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
         for problem in error.errors(include_url=False, include_input=False)
     )
-    return "; ".join(problems)
+    return re.sub(r" at line \d+ (column \d+)", r" at \1", "; ".join(problems))  # of the record: always 1
 
 
 def _is_parquet(path: Path) -> bool:

@@ -85,8 +85,7 @@ GOOD = {"id": "a", "svg": "<svg/>", "references": ["A cat."]}
         (json.dumps(GOOD | {"caption": "A cat."}), "caption: Extra inputs are not permitted"),
         (json.dumps({"id": "a"}), "svg: Field required; references: Field required"),
         (json.dumps(GOOD | {"id": "first"}), "id 'first' was used before, on line 1"),
-        ("{", "Invalid JSON"),
-        ("", "Invalid JSON"),
+        ("{", "Invalid JSON: EOF while parsing an object at column 1$"),
         ('{"id": "\udcff"}', "Invalid JSON"),
     ],
 )
@@ -99,6 +98,17 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
     with pytest.raises(CorpusError, match=rf"corpus\.jsonl line 2: {reason}") as caught:
         next(samples)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(f"{json.dumps(GOOD)}\r\n\n{{\n", encoding="utf-8-sig")
+    samples = read_corpus(path)
+    assert next(samples).id == "a"
+    with pytest.raises(CorpusError, match="line 3: Invalid JSON"):
+        next(samples)
+    path.write_text(f"{json.dumps(GOOD)}\n \n", encoding="utf-8-sig")
+    assert len(list(read_corpus(path))) == 1
 
 
 def test_a_bad_row_of_a_parquet_file_is_named(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import get_args
 
 from captioning.corpus import Sample, corpus_fingerprint, write_corpus
-from captioning.errors import CorpusError
+from captioning.errors import ConfigError
 from rendering import CANONICALIZER_VERSION, RenderError, SvgRejected, canonicalize, load
 from training.corpora.duplicates import NearIndex
 from training.corpora.examine import digest, picture_hash
@@ -30,7 +31,7 @@ from training.corpora.icons import (
     is_held_out_concept,
     read_icons,
 )
-from training.corpora.inputs import SPLITS, Split
+from training.corpora.inputs import SPLITS, Split, appearing_together
 from training.corpora.manifests import manifest_of, write_manifest
 from training.corpora.render_hash import METHOD, RenderHash
 from training.corpora.scenes import Style, generate_scene, is_held_out
@@ -132,13 +133,17 @@ def build_corpus(
     """Writes train.jsonl, validation.jsonl and test.jsonl with their manifests, and report.json, to `out`.
 
     Raises:
-        CorpusError: an icon package that cannot be fetched or is not the pinned one, or icons are to get
-            literal captions, which need the truth about every shape.
+        ConfigError: there is nothing to build, or icons are to get literal captions, which need the truth
+            about every shape.
+        CorpusError: an icon package that cannot be fetched or is not the pinned one.
     """
+    if not (spec.icons or spec.scenes):
+        raise ConfigError("there is nothing to build: no scenes (--scenes) and no icons (--icons)")
     if spec.icons and spec.style == "literal":
-        raise CorpusError("literal captions are there for scenes only: leave out the icons (--icons '')")
+        raise ConfigError("literal captions are there for scenes only: leave out the icons (--icons '')")
     builder = _Builder()
-    with ProcessPoolExecutor(workers) as pool:
+    # Spawned: a fork of a process with threads (progress bars) can hang.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for family in spec.icons:
             progress(f"{family} icons")
             prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars, draw=True)
@@ -170,7 +175,7 @@ def scenes_of_split(split: Split, spec: CorpusSpec) -> Iterator[Sample]:
 def checked_style(style: str) -> Style:
     known: dict[str, Style] = {name: name for name in STYLES}
     if style not in known:
-        raise CorpusError(f"there is no caption style '{style}'. Known: {', '.join(STYLES)}")
+        raise ConfigError(f"there is no caption style '{style}'. Known: {', '.join(STYLES)}")
     return known[style]
 
 
@@ -227,9 +232,10 @@ def _add_scenes(builder: _Builder, spec: CorpusSpec, pool: ProcessPoolExecutor) 
 
 
 def _write(builder: _Builder, spec: CorpusSpec, out: Path) -> BuildReport:
-    splits = {split: _write_split(out, split, found) for split, found in builder.splits.items()}
-    report = BuildReport(spec, CANONICALIZER_VERSION, METHOD, splits, dict(builder.dropped))
-    (out / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    with appearing_together(out) as folder:
+        splits = {split: _write_split(folder, split, found) for split, found in builder.splits.items()}
+        report = BuildReport(spec, CANONICALIZER_VERSION, METHOD, splits, dict(builder.dropped))
+        (folder / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
     return report
 
 

@@ -29,12 +29,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 
 
 def _known_families(value: str) -> str:
-    unknown = set(filter(None, value.split(","))) - set(PACKAGES)
+    families = [name for name in map(str.strip, value.split(",")) if name]
+    unknown = set(families) - set(PACKAGES)
     if unknown:
         raise typer.BadParameter(
             f"{', '.join(sorted(unknown))}: no such family. Known: {', '.join(PACKAGES)}."
         )
-    return value
+    return ",".join(families)
 
 
 @app.command()

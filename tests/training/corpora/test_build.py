@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from captioning.corpus import Sample, corpus_fingerprint, read_corpus
-from captioning.errors import CorpusError
+from captioning.errors import ConfigError
 from rendering import canonicalize, load
 from tests.training.corpora.drawings import HOUSE, HOUSE_MOVED, different
 from tests.training.corpora.packages import make_package, squares
@@ -84,6 +85,17 @@ def test_what_looks_like_a_drawing_of_another_split_is_left_out(tmp_path: Path) 
     assert [sample.id for sample in read_corpus(tmp_path / "out" / "test.jsonl")] == ["tabler/thing"]
 
 
+def test_the_processes_are_spawned(tmp_path: Path) -> None:
+    def note(message: str) -> None:
+        kinds.extend(type(child).__name__ for child in multiprocessing.active_children())
+
+    kinds: list[str] = []
+    package = make_package(tmp_path, squares("thing"))
+    spec = CorpusSpec(scenes=0, icons=("toy",))
+    build_corpus(spec, tmp_path / "out", tmp_path, packages={"toy": package}, workers=1, progress=note)
+    assert set(kinds) == {"SpawnProcess"}
+
+
 def test_each_split_has_its_manifest(built: tuple[Path, BuildReport]) -> None:
     for split, samples in samples_of(built[0]).items():
         manifest = read_manifest(built[0] / f"{split}.manifest.json")
@@ -134,11 +146,17 @@ def test_scenes_of_two_splits_are_different_drawings(tmp_path: Path) -> None:
 
 
 def test_an_unknown_style_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no caption style 'poem'\. Known: description, alt, literal"):
+    with pytest.raises(ConfigError, match=r"no caption style 'poem'\. Known: description, alt, literal"):
         write_scenes(tmp_path / "x.jsonl", split="train", samples=1, style="poem")
 
 
 def test_icons_have_no_literal_captions(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="for scenes only"):
+    with pytest.raises(ConfigError, match="for scenes only"):
         build_corpus(CorpusSpec(scenes=1, style="literal"), tmp_path / "out", tmp_path / "cache")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_build_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is nothing to build"):
+        build_corpus(CorpusSpec(scenes=0, icons=()), tmp_path / "out", tmp_path / "cache")
     assert not (tmp_path / "out").exists()

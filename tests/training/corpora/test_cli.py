@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from captioning.corpus import read_corpus
+from captioning.errors import ConfigError
 from training.corpora.cli import app
 
 
@@ -29,3 +31,16 @@ def test_an_unknown_family_is_wrong_use(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["build", "--out", str(tmp_path), "--icons", "icns"])
     assert result.exit_code == 2
     assert "no such family" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--style", "fancy"], "no caption style 'fancy'"),
+        (["--style", "literal", "--icons", "lucide, bootstrap"], "for scenes only"),
+        (["--scenes", "0", "--icons", " , "], "nothing to build"),
+    ],
+)
+def test_what_cannot_be_built_is_wrong_use(arguments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        CliRunner().invoke(app, ["build", "--out", str(tmp_path), *arguments], catch_exceptions=False)

@@ -1,9 +1,11 @@
-"""The embedded test suite: drawings that no training split of ours has, chosen by hashes alone.
+"""The embedded test suite: scenes and icons apart from those of training, chosen by hashes alone.
 
-Half of its 200 scenes show combinations of shape and colour that are kept out of training. Of its 250
-icons, all of the held-out family, 150 show what at least three training families draw too, 40 show
-concepts that are kept out of training in every family, and 60 are anything else. An icon that a training
-family draws the same, as a plain circle, is passed over.
+Half of its 200 scenes show combinations of shape and colour that are kept out of training; all are of
+seeds that training corpora do not use, and are not compared with their drawings. Of its 250 icons, all of
+the held-out family, 150 show what at least three training families draw too, 40 show concepts that are
+kept out of training in every family, and 60 are anything else. An icon is passed over when its canonical
+text is exactly that of an unpainted icon of a training family, as of a plain circle; one that only looks
+like it, or like a painted one, is not.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from captioning.atomic import replacing_file
+from captioning.atomic import replacing_file, write_text
 from captioning.base_models import auto_dtype
 from training.base.arithmetic import flushed_denormals
 from training.base.corpus import read_pairs
@@ -38,7 +38,7 @@ from training.base.examples import (
 )
 from training.base.muon import Muon
 from training.base.picture import CHANNELS, SIDE
-from training.base.recipe import BaseRecipe
+from training.base.recipe import BaseRecipe, refuse_other
 from training.base.tokenizer import (
     MAX_CONTEXT_TOKENS,
     channel_tokens,
@@ -48,6 +48,7 @@ from training.base.tokenizer import (
 )
 
 _CHECKPOINT = "pretraining.pt"
+_RECIPE = "work_recipe.json"  # what the folder is of; `recipe.json` is of a finished model
 _TOKENIZER_PAIRS = 50_000  # that merges are learned from; more change little
 _VALIDATION_EXAMPLES = 800  # of each kind
 
@@ -250,15 +251,14 @@ def run(
 
     Args:
         is_compiled: whether to compile the model first, which needs a C++ compiler.
+
+    Raises:
+        ConfigError: `work` is of another recipe.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    keep_recipe(recipe, work)
     encoded, tokenizer = _examples(recipe, work, cache_dir, processes)
     examples = [example for example in encoded if not example.is_validation]
-    held_back = [example for example in encoded if example.is_validation]
-    validation = {
-        "scenes": [example for example in held_back if example.is_scene][:_VALIDATION_EXAMPLES],
-        "icons": [example for example in held_back if not example.is_scene][:_VALIDATION_EXAMPLES],
-    }
+    validation = validation_parts([example for example in encoded if example.is_validation], recipe.seed)
     lengths = sorted(len(example.prompt) for example in examples)
     median = lengths[len(lengths) // 2]
     print(
@@ -271,6 +271,31 @@ def run(
     with flushed_denormals():
         trainer.train(examples, validation)
     export(trainer, tokenizer, out, trainer.validation_losses(validation))
+
+
+def keep_recipe(recipe: BaseRecipe, work: Path) -> None:
+    """Ties the folder to the recipe before anything else is in it; one without a recipe is taken as it is.
+
+    How long the run lasts may change as long as the learning rate has not begun to fall.
+
+    Raises:
+        ConfigError: the folder is of another recipe.
+    """
+    path, checkpoint = work / _RECIPE, work / _CHECKPOINT
+    if path.exists():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        step = torch.load(checkpoint, weights_only=True, mmap=True)["step"] if checkpoint.exists() else 0
+        is_early = step < min(saved["decay_steps"][0], recipe.decay_steps[0])
+        refuse_other(saved, recipe, path, free=("steps", "decay_steps") if is_early else ())
+    write_text(path, json.dumps(asdict(recipe), indent=2) + "\n")
+
+
+def validation_parts(held_back: Sequence[Example], seed: int) -> dict[str, list[Example]]:
+    """Some of each kind: scenes as they come, icons by lot, since they come family by family."""
+    scenes = [example for example in held_back if example.is_scene]
+    icons = [example for example in held_back if not example.is_scene]
+    some = random.Random(seed).sample(icons, min(len(icons), _VALIDATION_EXAMPLES))
+    return {"scenes": scenes[:_VALIDATION_EXAMPLES], "icons": some}
 
 
 def _examples(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from captioning.errors import ConfigError
 from training.corpora.icon_packages import TRAINING_FAMILIES
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -46,3 +53,29 @@ class BaseRecipe:
         start, end = self.decay_steps
         decay_steps = (start * steps // self.steps, round(end * steps / self.steps))
         return replace(self, steps=steps, decay_steps=decay_steps)
+
+
+def refuse_other(
+    saved: Mapping[str, Any], recipe: DataclassInstance, path: Path, *, free: Collection[str] = ()
+) -> None:
+    """Refuses to go on with what was begun with another recipe.
+
+    Args:
+        saved: the recipe that it was begun with, as JSON has it.
+        path: where that is written, for the message.
+        free: settings that may be others.
+
+    Raises:
+        ConfigError: names every setting that is another, with both values.
+    """
+    wanted = json.loads(json.dumps(asdict(recipe)))
+    changed = [
+        f"{name}: {json.dumps(saved.get(name))} there, {json.dumps(wanted.get(name))} asked for"
+        for name in dict.fromkeys([*wanted, *saved])
+        if name not in free and (name not in saved or name not in wanted or saved[name] != wanted[name])
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path} is of a run with other settings ({'; '.join(changed)}). "
+            "Ask for those, or choose another --work folder"
+        )

@@ -18,10 +18,10 @@ from transformers import PreTrainedTokenizerFast
 
 from captioning.atomic import replacing_file
 from captioning.base_models import auto_dtype
-from captioning.errors import ConfigError
 from captioning.matching import recall
 from training.base.arithmetic import flushed_denormals
 from training.base.corpus import Pair, read_pairs
+from training.base.recipe import refuse_other
 from training.clip.batches import Sampler, contrastive_loss, relations, shaken
 from training.clip.corpus import Pictures, choose, draw, meaning
 from training.clip.model import (
@@ -173,19 +173,10 @@ class Trainer:
         path = self.folder / _CHECKPOINT
         if path.exists():
             state = torch.load(path, weights_only=True)
-            _refuse_other(json.loads(state["recipe"]), self.recipe, path)
+            refuse_other(json.loads(state["recipe"]), self.recipe, path)
             self.step = state["step"]
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _refuse_other(saved: dict[str, Any], recipe: ClipRecipe, path: Path) -> None:
-    wanted = json.loads(json.dumps(asdict(recipe)))
-    if changed := [name for name in wanted if saved.get(name) != wanted[name]]:
-        raise ConfigError(
-            f"{path} is of a run with other settings ({', '.join(changed)}). "
-            "Delete it, or choose another --work folder"
-        )
 
 
 def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:

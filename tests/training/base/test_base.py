@@ -19,9 +19,9 @@ from captioning.prompt import completion_ids, prompt_ids
 from tests.training.corpora.packages import make_package, squares
 from training.base import cli
 from training.base.corpus import Pair, build_pairs, common_concepts
-from training.base.examples import Batch, Row, as_batch, batches, encode
+from training.base.examples import Batch, Example, Row, as_batch, batches, encode
 from training.base.picture import CHANNELS, SIDE, picture
-from training.base.pretrain import learning_rate, new_model, run
+from training.base.pretrain import keep_recipe, learning_rate, new_model, run, validation_parts
 from training.base.recipe import BaseRecipe
 from training.base.tokenizer import channel_tokens, markup_tokens, number_tokens, train_tokenizer
 from training.corpora import icons
@@ -268,6 +268,60 @@ def test_the_rate_falls_over_the_same_share_of_any_number_of_steps(
     for step, usual_step in zip(recipe.decay_steps, usual.decay_steps, strict=True):
         assert step / steps == pytest.approx(usual_step / usual.steps, abs=1 / steps)
     assert learning_rate(recipe, steps - 1) > 0
+
+
+def test_icons_of_all_families_are_validated() -> None:
+    families = [Example([family], [[0]], b"", is_scene=False) for family in range(20) for _ in range(150)]
+    scenes = [Example([99], [[0]], b"", is_scene=True)] * 900
+    parts = validation_parts([*families, *scenes], seed=7)
+    assert {name: len(examples) for name, examples in parts.items()} == {"scenes": 800, "icons": 800}
+    of_each = Counter(example.prompt[0] for example in parts["icons"])
+    assert len(of_each) == 20
+    assert max(of_each.values()) < 80
+    assert parts == validation_parts([*families, *scenes], seed=7)
+
+
+def test_a_folder_is_refused_to_another_recipe_before_anything_is_made(tmp_path: Path) -> None:
+    other = dataclasses.replace(TINY, scenes=300, families=("lucide",))
+    keep_recipe(TINY, tmp_path)
+    differing = r"\(scenes: 200 there, 300 asked for; families: \[\] there, \[\"lucide\"\] asked for\)"
+    with pytest.raises(ConfigError, match=rf"{differing}\. .* another --work folder"):
+        run(other, tmp_path, tmp_path / "never", Path("unused"), processes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["work_recipe.json"]
+    keep_recipe(TINY, tmp_path)
+
+
+def test_settings_that_one_recipe_alone_has_are_differences(tmp_path: Path) -> None:
+    path = tmp_path / "work_recipe.json"
+    settings = dataclasses.asdict(TINY)
+    path.write_text(
+        json.dumps({"word_noise": 0.1} | {name: settings[name] for name in settings if name != "seed"})
+    )
+    with pytest.raises(
+        ConfigError, match=r"\(seed: null there, 7 asked for; word_noise: 0\.1 there, null asked"
+    ):
+        keep_recipe(TINY, tmp_path)
+
+
+def test_a_run_may_last_longer_until_its_rate_begins_to_fall(tmp_path: Path) -> None:
+    recipe = BaseRecipe(steps=100, decay_steps=(60, 100))
+    keep_recipe(recipe, tmp_path)
+    torch.save({"step": 59}, tmp_path / "pretraining.pt")
+    longer = recipe.lasting(200)
+    keep_recipe(longer, tmp_path)
+    assert json.loads((tmp_path / "work_recipe.json").read_text())["decay_steps"] == [120, 200]
+    torch.save({"step": 60}, tmp_path / "pretraining.pt")
+    with pytest.raises(
+        ConfigError, match=r"\(steps: 200 there, 100 asked for; decay_steps: \[120, 200\] there"
+    ):
+        keep_recipe(recipe, tmp_path)
+    keep_recipe(recipe.lasting(300), tmp_path)
+
+
+def test_a_folder_of_an_older_run_is_taken_as_it_is(tmp_path: Path) -> None:
+    torch.save({"step": 5}, tmp_path / "pretraining.pt")
+    keep_recipe(TINY, tmp_path)
+    assert json.loads((tmp_path / "work_recipe.json").read_text())["scenes"] == TINY.scenes
 
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(

@@ -198,7 +198,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
 
 
 def test_other_settings_do_not_go_on_from_a_checkpoint(work: Path) -> None:
-    with pytest.raises(ConfigError, match=r"other settings \(steps\)"):
+    with pytest.raises(ConfigError, match=r"other settings \(steps: 4 there, 5 asked for\)"):
         run(replace(TINY, steps=5), work, work / "never", Path("unused"), processes=1)
 
 

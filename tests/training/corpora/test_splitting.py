@@ -125,7 +125,7 @@ def test_a_corpus_that_a_split_would_replace_is_refused(mixed: Path, tmp_path: P
     split_corpus([mixed], tmp_path, HALVES)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ConfigError, match=r"train\.jsonl: this corpus is read, and .* another folder"):
-        split_corpus([tmp_path / "x" / ".." / "train.jsonl"], tmp_path, HALVES)
+        split_corpus([tmp_path / ".." / tmp_path.name / "train.jsonl"], tmp_path, HALVES)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -334,7 +334,7 @@ def pattern(studio: Studio) -> Sketch:
         step = 100 / count
         cells = [(x, y) for y in range(count) for x in range(count) if (x + y) % 2 == 0]
         marks += [rect(x * step, y * step, step, step, studio.fill(one)) for x, y in cells]
-        texts = [f"a {one} and {other} checkerboard", f"a checkerboard pattern in {one} and {other}"]
+        texts = [a(f"{one} and {other} checkerboard"), f"a checkerboard pattern in {one} and {other}"]
         alts = [f"{one} and {other} checkerboard"]
         whole = f"{a(alts[0])} with {NUMBERS[count]} rows and {NUMBERS[count]} columns"
     else:

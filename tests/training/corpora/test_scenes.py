@@ -53,6 +53,13 @@ def test_a_seed_is_one_drawing_in_either_style() -> None:
         assert alt.references != first.references
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_articles_are_those_of_the_word_that_follows(kind: str) -> None:
+    captions = [text for seed in range(40) for text in generate_scene(seed, kind=kind).references]
+    wrong = re.compile(r"\b[Aa] (?!one)[aeio]|\b[Aa]n (?!hour)[^aeiouAEFHILMNORSX8\"']")
+    assert [text for text in captions if wrong.search(text)] == []
+
+
 def test_seeds_differ() -> None:
     assert len({generate_scene(seed).svg for seed in range(300)}) == 300
 

@@ -32,10 +32,20 @@ from training.corpora.icon_words import (
     SINGULAR_S,
     SPELLINGS,
     STYLE,
+    UNSPOKEN,
+    VERBS,
 )
 from training.corpora.wording import a, bare, join, sentence
 
 _EDGES = ("rounded", "dashed", "dotted")
+_UNSPOKEN_AGE = re.compile(r"0\d0\dm?")  # months: `baby-0306m`
+_AROUND_ARROWS = ("rectangle", "hexagon")
+_BESIDE_ARROWS = "bar|pipe|rhombus|stack|tag|tail|tray"
+_TOWARDS = ("from", "to", "on")
+_ARROW_AND_WAYS = re.compile(
+    r"\b((?:arrow|chevron|caret)s?) ((?:up|top|down|bottom|left|right)(?: (?:up|down|left|right))*)"
+    rf"(?: (?P<beside>{_BESIDE_ARROWS})| (?P<towards>from|to|on) (?P<end>\w+))?$"
+)
 _ENCLOSED = ("letter", "number", "parking", "chart")
 
 
@@ -65,8 +75,9 @@ def parse_name(name: str, known: Collection[str] = ()) -> IconName:
     while peeler.peel():
         pass
     noun = _noun(tokens)
-    is_action = noun.split()[0] in ACTIONS
-    return IconName(noun, tuple(peeler.adjectives), tuple(peeler.badges), peeler.enclosure, is_action)
+    is_action = noun.split()[0] in ACTIONS or (tokens[0] in VERBS and noun not in OTHER_WORDS)
+    adjectives = tuple(word for word in peeler.adjectives if not noun.startswith(f"{word} "))
+    return IconName(noun, adjectives, tuple(peeler.badges), peeler.enclosure, is_action)
 
 
 @dataclass
@@ -113,13 +124,18 @@ class _Peeler:
         if self.enclosure or last not in ENCLOSURES:
             return False
         if last not in ("circle", "square") and not (
-            self._is_known and (last == "box" or others[0] in BADGES)
+            self._is_known
+            and (last == "box" or others[0] in BADGES or (others[0] in ARROWS and last in _AROUND_ARROWS))
         ):
+            return False
+        if others[-1] in _TOWARDS:
             return False
         self.enclosure = ENCLOSURES[last]
         return True
 
     def _take_badge(self) -> bool:
+        if self._take_arrow():
+            return True
         if self._has_direction:
             return False
         pair, last = "-".join(self.tokens[-2:]), self.tokens[-1]
@@ -132,6 +148,19 @@ class _Peeler:
             return False
         self.badges.insert(0, badge)
         self.tokens.pop()
+        return True
+
+    def _take_arrow(self) -> bool:
+        """`phone-arrow-up-right`, `thermometer-chevron-down`; other single arrows are among the badges."""
+        count = _count_directions(self.tokens)
+        *base, sign = self.tokens[: len(self.tokens) - count]
+        if sign not in ("arrow", "chevron") or not base or not count:
+            return False
+        is_known = "-".join(base) in self.known or tuple(base) in NOUNS
+        if not is_known or (sign == "arrow" and count == 1 and base[0] != "box"):
+            return False
+        self.badges.insert(0, a(f"{sign} {_pointed(self.tokens[-count:])}"))
+        self.tokens[:] = base
         return True
 
     def _take_adjective(self) -> bool:
@@ -149,7 +178,8 @@ def _tokens(name: str) -> list[str]:
     for prefix, word in (("file-type", "filetype"), ("file-earmark", "file"), ("clock-hour", "hour")):
         plain = plain.replace(prefix, word)
     words = [re.sub(r"(?<=[a-z]{3})\d$", "", word) for word in plain.split("-") if word]
-    return [word for word in words if word not in STYLE] or words
+    spoken = [word for word in words if word not in STYLE and not _UNSPOKEN_AGE.fullmatch(word)]
+    return [word for word in spoken if word not in UNSPOKEN] or spoken or words
 
 
 def _inner_enclosure(tokens: list[str], known: Collection[str]) -> str:
@@ -172,22 +202,47 @@ def _inner_enclosure(tokens: list[str], known: Collection[str]) -> str:
 
 def _noun(tokens: list[str]) -> str:
     whole = NOUNS.get(tuple(tokens))
-    return whole or _pointing(tokens) or _character(tokens) or _classified(tokens) or _spelled(tokens)
+    return (
+        whole
+        or _pointing(tokens)
+        or _character(tokens)
+        or _times(tokens)
+        or _classified(tokens)
+        or _spelled(tokens)
+    )
 
 
 def _pointing(tokens: list[str]) -> str:
     """`arrow-bottom-left` as "arrow pointing down left"."""
-    ways: list[str] = []
-    rest = list(tokens)
-    while len(rest) > 1 and rest[-1] in DIRECTIONS:
-        ways.insert(0, DIRECTIONS[rest.pop()])
+    count = _count_directions(tokens)
+    ways, rest = tokens[len(tokens) - count :], tokens[: len(tokens) - count]
+    if ways and rest == ["corner"]:  # a bent arrow: `corner-down-right` goes down, then right
+        return f"corner arrow {_pointed(ways[-1:])}"
     is_finger = rest[0] == "hand" and len(rest) > 1 and rest[1] in FINGERS
     if not ways or not (rest[0] in ARROWS or is_finger):
         return ""
     extra = [ADJECTIVES.get(word, word) for word in rest[1:] if word not in FINGERS]
     thing = " ".join((*extra, rest[0]))
+    return f"{thing} {_pointed(ways)}"
+
+
+def _count_directions(tokens: list[str]) -> int:
+    """How many words at the end are directions; the first word is none."""
+    others = (i for i, word in enumerate(reversed(tokens[1:])) if word not in DIRECTIONS)
+    return next(others, len(tokens) - 1)
+
+
+def _pointed(directions: Sequence[str]) -> str:
+    ways = [DIRECTIONS[word] for word in directions]
     diagonal = len(ways) == 2 and ways[0] in ("up", "down") and ways[1] in ("left", "right")
-    return f"{thing} pointing {' '.join(ways) if diagonal else join(ways)}"
+    return f"pointing {' '.join(ways) if diagonal else join(ways)}"
+
+
+def _times(tokens: list[str]) -> str:
+    """`speed-1-5x` and `multiplier-2x` as "1.5x sign"."""
+    factor = ".".join(tokens[1:])
+    is_factor = tokens[0] in ("speed", "multiplier") and re.fullmatch(r"\d(\.\d+)?x?", factor)
+    return f"{factor.removesuffix('x')}x sign" if is_factor else ""
 
 
 def _character(tokens: list[str]) -> str:
@@ -215,6 +270,17 @@ def _classified(tokens: list[str]) -> str:
 
 def _spelled(tokens: list[str]) -> str:
     """The tokens as words; a known phrase at the end becomes the noun for what is drawn."""
+    return _ARROW_AND_WAYS.sub(_arrow_and_ways, _worded(tokens))
+
+
+def _arrow_and_ways(found: re.Match[str]) -> str:
+    """`arrow down tray` as "arrow pointing down with a tray"."""
+    beside, towards = found["beside"], found["towards"]
+    rest = f" with {a(beside)}" if beside else f" {towards} {a(found['end'])}" if towards else ""
+    return f"{found[1]} {_pointed(found[2].split())}{rest}"
+
+
+def _worded(tokens: list[str]) -> str:
     for length in range(min(LONGEST_NOUN, len(tokens) - 1), 1, -1):
         if noun := NOUNS.get(tuple(tokens[-length:])):
             return " ".join((*map(_word, tokens[:-length]), noun))
@@ -231,7 +297,8 @@ def describe(
     """Two to four full sentences about an icon; colours are named where they are given."""
     named = _named(icon, colours)
     ink = named[0] if len(named) == 1 else ""
-    inks = f" in {join(named)}" if len(named) > 1 else ""
+    colours_in = "drawn in" if icon.concept.endswith(" in") and not icon.badges else "in"  # zoom in
+    inks = f" {colours_in} {join(named)}" if len(named) > 1 else ""
     kind = a(" ".join(filter(None, (ink, style, "icon"))))
     noun = _in_colour(icon, ink)
     phrase, details = _phrase(noun), f"{_details(icon)}{inks}"
@@ -253,7 +320,8 @@ def describe(
         f"{kind} of {_phrase(alias)}{_details(alias)}{inks}" for alias in (*_other_words(icon), *aliases)
     ]
     if len(texts) < 3:
-        texts.append(f"a simple {noun.noun} symbol{inks}{f', {style}' if style else ''}")
+        symbol = noun.noun if noun.noun.endswith((" sign", " symbol")) else f"{noun.noun} symbol"
+        texts.append(f"a simple {symbol}{inks}{f', {style}' if style else ''}")
     return tuple(dict.fromkeys(sentence(text) for text in texts))[:4]
 
 
@@ -282,7 +350,7 @@ def _other_words(icon: IconName) -> list[IconName]:
 
 def _phrase(icon: IconName) -> str:
     """The noun with the article it takes."""
-    head_phrase = re.split(r" (?:of|with|pointing|behind|at) ", icon.concept)[0]
+    head_phrase = re.split(r" (?:of|with|pointing|behind|at|in(?! out)) ", icon.concept)[0]
     head = head_phrase.split()[-1].lower()
     is_plural = head.endswith("s") and not head.endswith("ss") and head not in SINGULAR_S
     if (
@@ -301,4 +369,5 @@ def _details(icon: IconName) -> str:
 
 
 def _around(icon: IconName) -> str:
-    return f" in {a(icon.enclosure)}" if icon.enclosure else ""
+    inside = "inside" if icon.concept.endswith(" in") else "in"  # log in
+    return f" {inside} {a(icon.enclosure)}" if icon.enclosure else ""

@@ -13,6 +13,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 STYLE = _set("fill filled outline outlined solid")
+UNSPOKEN = _set("alt rtl ltr")  # tell one drawing of a thing from another, not what it shows
 DROPPED = _set("variant alt simple classic default duotone sharp round")
 NUMBERED = _set("battery clock dice letter number numeric reception rotate signal wifi multiplier")
 
@@ -21,6 +22,7 @@ ENCLOSURES = {
     "square": "square",
     "box": "square",
     "rect": "rectangle",
+    "rectangle": "rectangle",
     "octagon": "octagon",
     "hexagon": "hexagon",
     "diamond": "diamond",
@@ -33,10 +35,12 @@ LEADING_ENCLOSURES = _set("circle square octagon hexagon pentagon heptagon badge
 BADGES = {
     **dict.fromkeys(("off", "slash", "disabled"), "a slash"),
     **dict.fromkeys(("plus", "add", "new"), "a plus sign"),
-    **dict.fromkeys(("minus", "dash"), "a minus sign"),
-    **dict.fromkeys(("check", "ok", "checked"), "a check mark"),
-    **dict.fromkeys(("x", "remove", "close", "times", "xmark"), "an x"),
+    **dict.fromkeys(("minus", "dash", "subtract"), "a minus sign"),
+    **dict.fromkeys(("check", "ok", "checked", "checkmark"), "a check mark"),
+    **dict.fromkeys(("x", "remove", "close", "times", "xmark", "dismiss"), "an x"),
     "cancel": "a cancel sign",
+    "prohibited": "a no entry sign",
+    "sparkle": "a sparkle",
     **dict.fromkeys(("alert", "exclamation", "warning"), "an exclamation mark"),
     **dict.fromkeys(("question", "help"), "a question mark"),
     **dict.fromkeys(("info", "information"), "an information sign"),
@@ -56,7 +60,7 @@ BADGES = {
     **dict.fromkeys(("account", "user", "person"), "a person"),
     "pause": "a pause sign",
     "play": "a play sign",
-    "stop": "a stop sign",
+    "stop": "a square",
     "code": "code brackets",
     "key": "a key",
     "music": "a music note",
@@ -155,7 +159,8 @@ ACTIONS = _set(
 )
 
 MASS = _set(
-    """text people water rain snow fog wind smoke steam hail money cash bread cheese grass sand ice fire bacon
+    """text people water rain snow fog wind smoke steam hail money cash bread cheese grass sand ice fire
+    bacon
     music lightning corn rice soap sushi electricity data cactus sport chess seaweed milk butter
     honey sugar salt meditation yoga lacrosse golf basketball tennis cricket hockey football soccer
     baseball rugby volleyball drizzle sleet thunder equal infinity pi alpha beta omega sigma delta
@@ -178,8 +183,8 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ),
     ("house", "home building-home", "home"),
     ("envelope", "mail email", "letter"),
-    ("gear", "cog settings", "cogwheel"),
-    ("gears", "cogs gear-six", "cogwheels"),
+    ("gear", "cog settings gear-six", "cogwheel"),
+    ("gears", "cogs", "cogwheels"),
     ("trash can", "trash delete trash-can bin", "bin, garbage can"),
     ("document", "file file-earmark paper", "file, sheet of paper"),
     ("documents", "files file-multiple", "files, papers"),
@@ -227,7 +232,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("bell", "notification notifications notification-bell", "alarm bell"),
     ("globe", "world web earth globe-hemisphere-west globe-simple", "planet, world"),
     ("flame", "fire", "fire"),
-    ("star", "favorite star-rating", ""),
+    ("star", "star-rating", ""),
     ("microphone", "mic microphone-stage", "mic"),
     ("speaker", "volume volume-high speaker-high volume-max volume-up audio", "loudspeaker"),
     ("muted speaker", "volume-mute volume-off speaker-x volume-x speaker-slash", "silenced speaker"),
@@ -244,13 +249,13 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
         "silverware-fork-knife tools-kitchen utensils fork-knife restaurant food-fork-knife tools-kitchen-2",
         "cutlery",
     ),
-    ("graduation cap", "mortarboard school graduation-cap education", "mortarboard"),
+    ("graduation cap", "mortarboard graduation-cap education", "mortarboard"),
     ("trophy", "award-cup", "cup"),
     ("medal", "award", "award"),
     ("droplet", "water-drop drop drop-half water-outline", "water drop"),
     ("snowflake", "snow asterisk-snow", ""),
     ("thermometer", "temperature", ""),
-    ("compass", "safari-compass compass-rose", ""),
+    ("compass", "safari-compass compass-rose explore", ""),
     (
         "smiling face",
         "emoji-smile emoticon-happy mood-smile smile smiley emoticon mood-happy emoji-happy face-"
@@ -288,10 +293,13 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("moon behind a cloud", "cloud-moon weather-night-partly-cloudy", ""),
     ("thumbs up", "thumb-up hand-thumbs-up like", "thumb pointing up"),
     ("thumbs down", "thumb-down hand-thumbs-down dislike", "thumb pointing down"),
-    ("heart", "cards-heart", ""),
+    ("heart", "cards-heart favorite", ""),
     ("play button", "play play-btn player-play caret-right-play", "play triangle"),
     ("pause sign", "pause player-pause pause-btn", "two bars"),
-    ("stop sign", "stop player-stop stop-btn", ""),
+    ("stop button", "stop player-stop stop-btn", "stop square"),
+    ("stop sign", "", ""),
+    ("eject button", "eject player-eject eject-btn eject-simple", ""),
+    ("power button", "power", "power sign"),
     (
         "forward skip sign",
         "skip-next skip-forward player-skip-forward player-track-next skip-end",
@@ -351,13 +359,13 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
         "dots-vertical three-dots-vertical more-vertical dots-three-vertical ellipsis-vertical",
         "",
     ),
-    ("x mark", "x close x-lg x-bold cross-mark", "cross"),
+    ("x mark", "x close x-lg x-bold cross-mark dismiss", "cross"),
     ("plus sign", "plus plus-lg add plus-bold", "plus"),
-    ("minus sign", "minus dash minus-bold", "minus"),
+    ("minus sign", "minus dash minus-bold subtract", "minus"),
     ("question mark", "question help question-mark help-small question-lg", "question"),
     ("exclamation mark", "exclamation alert exclamation-mark warning exclamation-lg", "warning"),
     ("information sign", "info information info-lg", "letter i"),
-    ("no entry sign", "ban cancel prohibit block-helper block", "prohibited sign"),
+    ("no entry sign", "ban cancel prohibit block-helper block prohibited", "prohibited sign"),
     ("airplane taking off", "airplane-takeoff plane-departure plane-takeoff", ""),
     ("airplane landing", "airplane-landing plane-arrival plane-landing", ""),
     ("glasses", "eyeglasses eyeglass sunglasses-clear", "spectacles"),
@@ -418,7 +426,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("sailboat", "sailing-boat sail-boat boat sailing", "sailing boat"),
     ("ship", "ferry", ""),
     ("rocket", "rocket-launch", "spaceship"),
-    ("satellite dish", "satellite-uplink antenna satellite-variant", ""),
+    ("satellite dish", "satellite-uplink satellite-variant", ""),
     ("eraser", "eraser-variant", "rubber"),
     ("receipt", "receipt-text", "bill"),
     ("newspaper", "news newspaper-variant", "news"),
@@ -486,7 +494,8 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("bluetooth sign", "bluetooth", ""),
     ("battery", "battery-outline battery-empty", ""),
     ("USB stick", "usb-flash-drive device-usb usb-drive", ""),
-    ("gauge", "speedometer gauge-simple dashboard", "speedometer"),
+    ("gauge", "speedometer gauge-simple dashboard dashboard-speed", "speedometer"),
+    ("dashboard of tiles", "dashboard-tiles", "tiles"),
     ("scale", "scale-balance scales balance-scale scale-unbalanced", ""),
     ("gavel", "hammer-gavel", ""),
     ("hammer", "hammer-outline", ""),
@@ -503,7 +512,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("toggle switch", "toggle-switch toggle toggle-left toggle-right toggle-on", "switch"),
     ("translation sign", "translate language", ""),
     ("at sign", "at at-sign", ""),
-    ("hash sign", "hash pound hashtag", "number sign"),
+    ("hash sign", "hash pound hashtag number-symbol", "number sign"),
     ("dollar sign", "dollar currency-dollar currency-usd dollar-sign", ""),
     ("euro sign", "currency-euro currency-eur euro", ""),
     ("pound sign", "currency-pound currency-gbp pound-sterling", ""),
@@ -536,6 +545,11 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("log in", "login log-in sign-in", "sign in"),
     ("log out", "logout log-out sign-out", "sign out"),
     ("hospital", "hospital-building building-hospital", ""),
+    ("bus stop", "", ""),
+    ("school", "building-school", ""),
+    ("not equal sign", "not-equal not-equals not-equal-variant", ""),
+    ("yo-yo", "yo-yo", ""),
+    ("arrow into a square", "", ""),
 )
 
 
@@ -556,7 +570,7 @@ LONGEST_NOUN = max(len(words) for words in NOUNS)
 _CAPITALS = _set(
     """ai 3d 2d pdf html css tv hd 4k 8k 5g 4g 3g api sql xml json csv gps qr sim gif jpg png svg mp3 mp4
     cd dvd atm ufo vpn lte nfc ram ssd ip ev dna rgb vr ar dns id hdmi vga dvi sms mms ac dc php js
-    ts usb hdr iso mri cpu gpu ios ppt xls doc docx xlsx txt zip bmp raw psd exe sos"""
+    ts usb hdr iso mri cpu gpu rss sti hiv led ios ppt xls doc docx xlsx txt zip bmp raw psd exe sos"""
 )
 SPELLINGS = {
     **{word: word.upper() for word in _CAPITALS},
@@ -569,6 +583,31 @@ SPELLINGS = {
 }
 DIGITS = {word: str(i) for i, word in enumerate(NUMBERS)}
 
+# Words of the buttons' work: "an icon for add reaction", never "an add reaction".
+VERBS = _set(
+    """add approve assign attach build connect delete disable disconnect dismiss do edit enable
+    enter explore find go hide in no not remove rename reset return show subtract unlink"""
+)
+
+# Concepts that the shipped weights learned under another name, and that the hash would keep from training.
+LEARNED = frozenset(
+    [
+        "1.2x sign",
+        "HIV self test",
+        "antenna",
+        "arrow pointing down to a dot",
+        "arrow pointing down with a bar",
+        "arrow pointing down with a tray",
+        "arrow pointing right to an arc",
+        "arrow pointing right with a tag",
+        "arrows pointing up from a line",
+        "corner arrow pointing left",
+        "ppe santizer",
+        "sound wave",
+        "tab desktop multiple",
+    ]
+)
+
 # Trademarks: nobody can guess them from the drawing, and they are not ours to hand on.
 COLOUR_WORDS = _set(
     "red orange yellow green teal blue purple pink brown black gray white beige gold golden silver"
@@ -580,15 +619,129 @@ BRANDS = _set(
     linkedin mastodon microsoft nintendo nvidia openai opencollective paypal perplexity pinterest
     playstation quora reddit skype slack snapchat sony sourceforge spotify strava stripe substack
     telegram tiktok trello tux twitch twitter typescript ubuntu vimeo wechat whatsapp wikipedia
-    wordpress xbox yelp youtube chromium codepen codesandbox"""
+    wordpress xbox yelp youtube chromium codepen codesandbox
+    adobe airbnb asana bebo bilibili bitbucket blogger bytedance capcut coinbase css3 debian
+    deepseek deviantart digg dingtalk docker dongchedi ebay fiverr flaticon flickr flutter foursquare
+    gitbook gmail groww gumroad hackerrank hipchat html3 html5 iconoir hugeicons jinritoutiao
+    kickstarter klarna
+    leetcode mastercard mazda mingcute misskey mistral mitsubishi netease netflix netlify okta
+    pagerduty pantone payoneer photoshop illustrator picasa plaxo plurk qwen renault
+    scribd shopify shutterstock slideshare soundcloud stackoverflow swiggy taobao teamviewer tinder
+    topbuzz tumblr twtich uber ulikecam unsplash upwork viber viencharts vk vkontakte volkswagen vscode
+    vuejs wattpad webflow weibo xing yahoo youtobe yuanbao npm pexels pokemon
+    replit tailwindcss"""
 )
 # Words that mean a company in one family only.
 FAMILY_BRANDS = {
     "bootstrap": _set(
-        """apple apple-music browser-chrome browser-edge browser-firefox browser-safari css git line markdown
+        """apple apple-music browser-chrome browser-edge browser-firefox browser-safari css git line
+        markdown
     medium messenger meta nvme signal sina-weibo stack-overflow steam tencent-qq threads unity
     windows"""
-    )
+    ),
+    "flat-color": _set("linux steam vlc"),
+    "hugeicons": _set(
+        """apple apple-finder apple-intelligence apple-news brandfetch chrome cpp hangout ethereum
+        framer gnome java litecoin
+        loom matrix medium medium-square messenger meta mollie mymind nike notion php pocket python react
+        safari shadcn sketch skool threads tiltify waze x-twitter new-twitter zoom zoom-circle
+        zoom-square"""
+    ),
+    "icon-park": _set(
+        """apple baokemeng browser-chrome gopro tencent-qq weixin-market benz bydesign dianziqian
+        dribble faceu fanqiexiaoshuo feiyu huoshanzhibo intercom
+        lark lincoln oceanengine qiyehao sketch tuchong windows xiaodu xigua xingfuli xingtu zijinyunying
+        browser-safari"""
+    ),
+    "iconoir": _set(
+        """apple finder vue-js git linux medium pocket safari threads unity unity-5
+        windows x x-square"""
+    ),
+    "mage": _set(
+        """apple line medium messenger meta notion playstore steam threads threads-square visa
+        visa-square"""
+    ),
+    "mingcute": _set(
+        """apple apple-intelligence apple-intelligence-frame appstore chrome edge ethereum firefox
+        kakao-talk line linux medium messenger meta
+        netease-music notion qq react safari steam vue threads visa windows"""
+    ),
+    "unicons": _set("opera apple line linux pagelines react visual-studio windows intercom"),
+}
+
+_WAYS = ("up", "down", "left", "right", "up-left", "up-right", "down-left", "down-right")
+
+# Names that mean another thing in one family: the name to read instead, also at the start of a longer name.
+FAMILY_NAMES = {
+    "bootstrap": {
+        "box-arrow": "square-arrow",
+        **{f"box-arrow-in-{way}": "arrow-into-a-square" for way in _WAYS},
+    },
+    "healthicons": {"stop": "hand-circle"},
+    "hugeicons": {
+        "bolt": "hex-nut",
+        "cancel": "x",
+        "cancel-circle-half-dot": "x-circle",
+        "dashboard-circle": "dashboard-tiles",
+        "dashboard-square": "dashboard-tiles",
+        "school-bell": "bell",
+        "grid2x": "grid",
+        "grid3x": "grid",
+        "pound": "pound-sterling",
+    },
+    "ion": {"school": "graduation-cap"},
+    "lucide": {"bolt": "hex-nut"},
+    "mage": {
+        "bolt": "hex-nut",
+        "dashboard": "dashboard-tiles",
+        "dashboard-bar": "dashboard-bar",
+        "dashboard-chart": "dashboard-chart",
+        "dashboard-circle": "dashboard-circle",
+        "dashboard-cross": "dashboard-tiles-x",
+    },
+    "material-symbols": {
+        "add-a-photo": "camera-add",
+        "add-moderator": "shield-add",
+        "add-reaction": "smile-add",
+        **{f"add-{word}": f"{word}-add" for word in ("call", "comment", "home", "link", "location")},
+        **{f"add-{word}": f"{word}-add" for word in ("shopping-cart", "location-alt")},
+        **{f"edit-{word}": f"{word}-edit" for word in ("calendar", "document", "location", "notifications")},
+        "cancel": "x-circle",
+        "cancel-presentation": "x-rect",
+        "cancel-schedule-send": "send-x",
+        "dashboard": "dashboard-tiles",
+        "dashboard-2": "dashboard-tiles",
+        "hide-image": "image-off",
+        "no-accounts": "account-off",
+        "no-crash": "car-check",
+        "no-encryption": "lock-off",
+        "no-luggage": "luggage-off",
+        "no-meals": "restaurant-off",
+        "no-photography": "camera-off",
+        "school": "graduation-cap",
+    },
+    "mdi": {
+        "bolt": "screw",
+        "favorite": "star",
+        "graph": "network-graph",
+        "human-female-female-child": "two-women-and-a-child",
+        "human-male-male-child": "two-men-and-a-child",
+        "school": "graduation-cap",
+    },
+    "octicon": {"stop": "exclamation-octagon", "tools": "wrench"},
+    "phosphor": {
+        "arrow-square-in": "arrow-into-a-square",
+        "dots-three-circle-vertical": "dots-three-vertical-circle",
+        "graph": "network-graph",
+    },
+    "tabler": {
+        "school": "graduation-cap",
+        "school-bell": "bell",
+        "tools": "pencil-ruler",
+        "tools-kitchen": "tools-kitchen",
+    },
+    "tdesign": {"dashboard-1": "dashboard-tiles", "tools": "wrench"},
+    "unicons": {"cancel": "backspace", "favorite": "star"},
 }
 
 # Families that put the class before the kind: `building-church`, `device-laptop`, `emoji-wink`.

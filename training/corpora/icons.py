@@ -23,11 +23,12 @@ from captioning.errors import CorpusError
 from training.corpora.icon_colours import colours_of, painted
 from training.corpora.icon_names import IconName, alt_text, describe, parse_name
 from training.corpora.icon_packages import PACKAGES, IconStyle, Package
-from training.corpora.icon_words import BRANDS, FAMILY_BRANDS, OTHER_WORDS
+from training.corpora.icon_words import BRANDS, FAMILY_BRANDS, FAMILY_NAMES, LEARNED, OTHER_WORDS
 from training.corpora.scenes import Style
 
 _HELD_OUT_SHARE = 25  # one concept in so many
 _MAX_TAGS = 12
+_MISLEADING = re.compile(r"(favorite|power|stop)(-|$)")  # aliases that name other drawings
 
 
 _WEIGHTS: dict[str, IconStyle] = {
@@ -82,7 +83,7 @@ def read_icons(
         entry = about.get(drawing.name, _About())
         if entry.is_brand or _is_brand(family, drawing.name):
             continue
-        icon = parse_name(drawing.name, known)
+        icon = parse_name(_read_as(family, drawing.name, drawing.path), known)
         svg, colours = _coloured(drawing, package, f"{family}/{drawing.path}", painted_share)
         yield Sample(
             id=f"{family}/{drawing.path}",
@@ -93,6 +94,18 @@ def read_icons(
             license=package.license,
             caption_author="name",
         )
+
+
+def _read_as(family: str, name: str, path: str = "") -> str:
+    """The name in the words of all families; the longest start of it that means another thing counts.
+
+    The path tells what a package drops from the names: its numbers of variants.
+    """
+    names = FAMILY_NAMES.get(family, {})
+    if (whole := path.removesuffix("-filled")) in names:
+        return names[whole]
+    start = max((start for start in names if f"{name}-".startswith(f"{start}-")), key=len, default="")
+    return names.get(start, "") + name.removeprefix(start)
 
 
 def _coloured(
@@ -119,7 +132,11 @@ def is_held_out_concept(name: str) -> bool:
     Everyday things, those with a row of their own in the vocabulary, are always learned.
     """
     digest = hashlib.sha256(f"kept {name}".encode()).digest()
-    return name not in OTHER_WORDS and int.from_bytes(digest[:8], "big") % _HELD_OUT_SHARE == 0
+    return (
+        name not in OTHER_WORDS
+        and name not in LEARNED
+        and int.from_bytes(digest[:8], "big") % _HELD_OUT_SHARE == 0
+    )
 
 
 def fetch(package: Package, cache_dir: Path) -> Path:
@@ -265,7 +282,7 @@ def _mdi_about(row: dict[str, list[str]]) -> _About:
 def _is_brand(family: str, name: str) -> bool:
     plain = re.sub(r"\d$", "", name)
     return (
-        name.startswith("brand-")
+        name.startswith(("brand-", "logo-"))
         or name.endswith("-logo")
         or not BRANDS.isdisjoint(plain.split("-"))
         or plain in FAMILY_BRANDS.get(family, ())
@@ -275,7 +292,8 @@ def _is_brand(family: str, name: str) -> bool:
 def _references(
     icon: IconName, drawn: IconStyle, about: _About, style: Style, colours: tuple[str, ...]
 ) -> tuple[str, ...]:
-    aliases = [parse_name(alias, (alias.rpartition("-")[0],)) for alias in about.aliases[:2]]
+    names = [alias for alias in about.aliases[:2] if not _MISLEADING.match(alias)]
+    aliases = [parse_name(alias, (alias.rpartition("-")[0],)) for alias in names]
     synonyms = [alias for alias in aliases if _is_synonym(alias, icon)]
     return (describe if style == "description" else alt_text)(icon, drawn, synonyms, colours)
 

@@ -9,9 +9,10 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 _PLURALS = {"fish": "fish", "snowman": "snowmen", "cactus": "cacti", "leaf": "leaves", "person": "people"}
 
-# Spelled-out letters (an SD card, an x), then vowels but for those that sound like "you" or "w", then hour.
+# Spelled-out letters and numbers (an SD card, an x, an 8K), then vowels but for those that sound like
+# "you" or "w", then hour.
 _AN = re.compile(
-    r"[AEFHILMNORSX](?![a-z])|[aefhilmnorsx]\b"
+    r"(?!(?:SIM|RAW|RAM|ROM|LAN)\b)[AEFHILMNORSX](?![a-z])|[aefhilmnorsx](?:\b|\d)|8|1[18](?![\d.])"
     r"|(?!(?:u[bfkrst][aeiou]|uni(?!n)|eu|ewe|one|once)\w*)[aeiou]|[AEIO][a-z]|hour",
 )
 

@@ -58,6 +58,61 @@ def test_names_become_captions(name: str, caption: str) -> None:
     assert describe(parse_name(name, FAMILY), "outline")[0] == caption
 
 
+BASES = [*FAMILY, "box-multiple", "beaker", "tab-desktop", "chevron-left", "arrow-down", "arrow-down-bold"]
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("favorite-off", "A heart with a slash."),
+        ("gear-six", "A gear."),
+        ("stop", "A stop button."),
+        ("stop-sign", "A stop sign."),
+        ("bus-stop", "A bus stop."),
+        ("antenna", "An antenna."),
+        ("school", "A school."),
+        ("beaker-dismiss", "A flask with an x."),
+        ("chat-checkmark", "A speech bubble with a check mark."),
+        ("mail-prohibited", "An envelope with a no entry sign."),
+        ("calendar-sparkle", "A calendar with a sparkle."),
+        ("folder-subtract", "A folder with a minus sign."),
+        ("add-notes", "An icon for add notes."),
+        ("no-smoking", "An icon for no smoking."),
+        ("ban", "A no entry sign."),
+        ("eject", "An eject button."),
+        ("phone-arrow-down-left", "A telephone with an arrow pointing down left."),
+        ("folder-chevron-down", "A folder with a chevron pointing down."),
+        ("box-multiple-arrow-left", "A box multiple with an arrow pointing left."),
+        ("long-arrow-up-right", "A long arrow pointing up right."),
+        ("arrow-down-tray", "An arrow pointing down with a tray."),
+        ("arrow-up-left-from-circle", "An arrow pointing up left from a circle."),
+        ("chevron-left-rectangle", "A chevron pointing left in a rectangle."),
+        ("arrow-down-bold-hexagon", "A bold arrow pointing down in a hexagon."),
+        ("corner-down-right", "A corner arrow pointing right."),
+        ("comment-alt-heart", "A speech bubble with a heart."),
+        ("checklist-rtl", "A checklist."),
+        ("baby-0203m", "A baby."),
+        ("speed-1-5x", "A 1.5x sign."),
+        ("multiplier-2x", "A 2x sign."),
+        ("unlock-open", "An open padlock."),
+        ("login-circle", "An icon for log in inside a circle."),
+        ("dots-three-vertical-circle", "A menu of three vertical dots in a circle."),
+        ("file-rss", "An RSS file."),
+        ("sim-card", "A SIM card."),
+    ],
+)
+def test_phrases_are_true_and_english(name: str, phrase: str) -> None:
+    assert describe(parse_name(name, BASES), "outline")[1] == phrase
+
+
+def test_no_word_is_said_twice() -> None:
+    texts = describe(parse_name("zodiac-leo"), "") + describe(parse_name("zoom-in"), "", (), ("red", "blue"))
+    assert "A simple leo zodiac sign." in texts
+    assert "An icon for zoom in drawn in red and blue." in texts
+    vertical = describe(parse_name("dots-vertical-circle", ["dots-vertical"]), "")
+    assert not any("a vertical three dots" in text for text in vertical)
+
+
 def test_style_words_never_reach_the_caption() -> None:
     for name in ("bell-fill", "bell-outline", "bell-filled"):
         assert parse_name(name, FAMILY) == parse_name("bell", FAMILY)
@@ -97,7 +152,8 @@ def test_the_vocabulary_is_one_to_one() -> None:
 @pytest.mark.parametrize(
     "phrase",
     ["a cup", "a unicorn", "a USB stick", "an SD card", "an x mark", "an hourglass", "a U-turn",
-     "an upload arrow", "an undo icon", "a one-way sign", "an orange circle", "a euro sign", "an RSS feed"],
+     "an upload arrow", "an undo icon", "a one-way sign", "an orange circle", "a euro sign", "an RSS feed",
+     "a SIM card", "a RAW file", "an STI", "an h3", "an 8K", "an 18 up rating", "a 180"],
 )  # fmt: skip
 def test_articles(phrase: str) -> None:
     assert a(phrase.split(" ", 1)[1]) == phrase

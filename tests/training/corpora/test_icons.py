@@ -12,6 +12,7 @@ from captioning.errors import CorpusError
 from tests.training.corpora.packages import make_iconify_package, make_package, squares
 from training.corpora.icon_colours import colour_name, colours_of
 from training.corpora.icon_packages import HELD_OUT_FAMILY, PACKAGES, TRAINING_FAMILIES
+from training.corpora.icon_words import LEARNED
 from training.corpora.icons import (
     concept,
     fetch,
@@ -58,6 +59,55 @@ def test_metadata_gives_synonyms_and_brands(tmp_path: Path) -> None:
     (kite,) = read_icons("mdi", tmp_path, packages={"mdi": package})
     assert "An icon of a flying toy." in kite.references
     assert kite.tags == ("kite", "Sport")
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "thing"),
+    [
+        ("bootstrap", "box-arrow-in-left", "arrow into a square"),
+        ("hugeicons", "cancel-square", "x mark"),
+        ("hugeicons", "dashboard-square-01", "dashboard of tiles"),
+        ("hugeicons", "grid2x", "grid of squares"),
+        ("hugeicons", "pound-circle", "pound sign"),
+        ("ion", "school", "graduation cap"),
+        ("lucide", "bolt", "hex nut"),
+        ("material-symbols", "add-a-photo", "camera"),
+        ("material-symbols", "cancel", "x mark"),
+        ("material-symbols", "dashboard-2", "dashboard of tiles"),
+        ("material-symbols", "no-meals", "fork and knife"),
+        ("mdi", "human-male-male-child", "two men and a child"),
+        ("octicon", "tools", "wrench"),
+        ("phosphor", "arrow-square-in", "arrow into a square"),
+        ("phosphor", "graph", "network graph"),
+        ("tdesign", "dashboard-1", "dashboard of tiles"),
+        ("tdesign", "dashboard", "gauge"),
+        ("unicons", "favorite", "star"),
+    ],
+)
+def test_a_name_can_mean_another_thing_in_one_family(
+    tmp_path: Path, family: str, name: str, thing: str
+) -> None:
+    if family in ("lucide", "mdi"):
+        package = make_package(tmp_path, squares(name), {"tags.json": {}, "meta.json": []})
+    else:
+        package = make_iconify_package(tmp_path, {name: "<path d='M0 0h9v9z'/>"}, dropped=r"(?<!-2)-0?\d$")
+    (sample,) = read_icons(family, tmp_path, packages={family: package})
+    assert concept(sample) == thing
+
+
+@pytest.mark.parametrize(
+    ("family", "brand", "thing"),
+    [
+        ("tdesign", "logo-qq", "qq-plot"),
+        ("mingcute", "chrome", "chrome-reader-mode"),
+        ("hugeicons", "deepseek", "sea"),
+        ("mage", "visa", "visa-document"),
+    ],
+)
+def test_logos_are_left_out(tmp_path: Path, family: str, brand: str, thing: str) -> None:
+    package = make_iconify_package(tmp_path, dict.fromkeys((brand, thing), "<path d='M0 0h9v9z'/>"))
+    samples = read_icons(family, tmp_path, packages={family: package})
+    assert [sample.id for sample in samples] == [f"{family}/{thing}"]
 
 
 def test_iconify_packages_tell_styles_by_endings(tmp_path: Path) -> None:
@@ -170,5 +220,6 @@ def test_every_family_is_in_the_notice() -> None:
 
 def test_everyday_concepts_are_never_held_out() -> None:
     assert not any(map(is_held_out_concept, ("house", "heart", "camera", "gear", "sun", "bicycle")))
+    assert not any(map(is_held_out_concept, LEARNED))
     share = sum(is_held_out_concept(f"thing {i}") for i in range(5_000)) / 5_000
     assert 0.03 < share < 0.05

@@ -41,10 +41,11 @@ _EDGES = ("rounded", "dashed", "dotted")
 _UNSPOKEN_AGE = re.compile(r"0\d0\dm?")  # months: `baby-0306m`
 _AROUND_ARROWS = ("rectangle", "hexagon")
 _BESIDE_ARROWS = "bar|pipe|rhombus|stack|tag|tail|tray"
+_BESIDE = ("arrow", "arrows", "chevron", "chevrons")
 _TOWARDS = ("from", "to", "on")
 _ARROW_AND_WAYS = re.compile(
     r"\b((?:arrow|chevron|caret)s?) ((?:up|top|down|bottom|left|right)(?: (?:up|down|left|right))*)"
-    rf"(?: (?P<beside>{_BESIDE_ARROWS})| (?P<towards>from|to|on) (?P<end>\w+))?$"
+    rf"(?: (?P<beside>{_BESIDE_ARROWS})| (?P<towards>from|to|on) (?P<end>\w+(?: stack)?))?$"
 )
 _ENCLOSED = ("letter", "number", "parking", "chart")
 
@@ -75,9 +76,13 @@ def parse_name(name: str, known: Collection[str] = ()) -> IconName:
     while peeler.peel():
         pass
     noun = _noun(tokens)
-    is_action = noun.split()[0] in ACTIONS or (tokens[0] in VERBS and noun not in OTHER_WORDS)
+    is_action = noun.split()[0] in ACTIONS or (_is_verb(tokens) and noun not in OTHER_WORDS)
     adjectives = tuple(word for word in peeler.adjectives if not noun.startswith(f"{word} "))
     return IconName(noun, adjectives, tuple(peeler.badges), peeler.enclosure, is_action)
+
+
+def _is_verb(tokens: Sequence[str]) -> bool:
+    return not VERBS.isdisjoint((tokens[0], "-".join(tokens[:2])))
 
 
 @dataclass
@@ -154,12 +159,18 @@ class _Peeler:
         """`phone-arrow-up-right`, `thermometer-chevron-down`; other single arrows are among the badges."""
         count = _count_directions(self.tokens)
         *base, sign = self.tokens[: len(self.tokens) - count]
-        if sign not in ("arrow", "chevron") or not base or not count:
+        if sign not in _BESIDE or not base or not count:
             return False
         is_known = "-".join(base) in self.known or tuple(base) in NOUNS
         if not is_known or (sign == "arrow" and count == 1 and base[0] != "box"):
             return False
-        self.badges.insert(0, a(f"{sign} {_pointed(self.tokens[-count:])}"))
+        ways = self.tokens[-count:]
+        if sign.endswith("s"):
+            self.badges.insert(0, f"{sign} {_pointed(ways)}")
+        elif _is_diagonal(ways):
+            self.badges.insert(0, a(f"{sign} {_pointed(ways)}"))
+        else:
+            self.badges[:0] = [a(f"{sign} {_pointed([way])}") for way in ways]
         self.tokens[:] = base
         return True
 
@@ -234,8 +245,12 @@ def _count_directions(tokens: list[str]) -> int:
 
 def _pointed(directions: Sequence[str]) -> str:
     ways = [DIRECTIONS[word] for word in directions]
-    diagonal = len(ways) == 2 and ways[0] in ("up", "down") and ways[1] in ("left", "right")
-    return f"pointing {' '.join(ways) if diagonal else join(ways)}"
+    return f"pointing {' '.join(ways) if _is_diagonal(directions) else join(ways)}"
+
+
+def _is_diagonal(directions: Sequence[str]) -> bool:
+    ways = [DIRECTIONS[word] for word in directions]
+    return len(ways) == 2 and ways[0] in ("up", "down") and ways[1] in ("left", "right")
 
 
 def _times(tokens: list[str]) -> str:

@@ -159,9 +159,9 @@ ACTIONS = _set(
 )
 
 MASS = _set(
-    """text people water rain snow fog wind smoke steam hail money cash bread cheese grass sand ice fire
-    bacon
-    music lightning corn rice soap sushi electricity data cactus sport chess seaweed milk butter
+    """text people men women water rain snow fog wind smoke steam hail money cash bread cheese grass
+    sand ice fire bacon music lightning corn rice soap sushi electricity data cactus sport chess seaweed
+    milk butter
     honey sugar salt meditation yoga lacrosse golf basketball tennis cricket hockey football soccer
     baseball rugby volleyball drizzle sleet thunder equal infinity pi alpha beta omega sigma delta
     gamma lambda"""
@@ -311,7 +311,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
         "previous track",
     ),
     ("link", "link-variant link-simple chain paperclip-link link-45deg", "chain link"),
-    ("paperclip", "attachment clip", ""),
+    ("paperclip", "attachment clip attach attach-file", ""),
     ("key", "vpn-key key-round", ""),
     ("scissors", "content-cut cut scissors-cutting", ""),
     ("clipboard", "clipboard-outline", ""),
@@ -333,7 +333,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("tree", "tree-deciduous tree-round", ""),
     ("evergreen tree", "pine-tree trees-pine tree-evergreen tree-pine christmas-tree", "pine tree, fir tree"),
     ("puzzle piece", "puzzle extension puzzle-piece", "jigsaw piece"),
-    ("wrench", "spanner tool", "spanner"),
+    ("wrench", "spanner tool build", "spanner"),
     ("spanner and screwdriver", "tools hammer-screwdriver hammer-wrench", "tools"),
     ("database", "database-outline cylinder", "cylinder"),
     ("bar chart", "chart-bar bar-chart chart-bar-vertical chart-column", "column chart"),
@@ -365,7 +365,11 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("question mark", "question help question-mark help-small question-lg", "question"),
     ("exclamation mark", "exclamation alert exclamation-mark warning exclamation-lg", "warning"),
     ("information sign", "info information info-lg", "letter i"),
-    ("no entry sign", "ban cancel prohibit block-helper block prohibited", "prohibited sign"),
+    (
+        "no entry sign",
+        "ban cancel prohibit block-helper block prohibited no-symbol no-entry",
+        "prohibited sign",
+    ),
     ("airplane taking off", "airplane-takeoff plane-departure plane-takeoff", ""),
     ("airplane landing", "airplane-landing plane-arrival plane-landing", ""),
     ("glasses", "eyeglasses eyeglass sunglasses-clear", "spectacles"),
@@ -546,6 +550,7 @@ _THINGS: tuple[tuple[str, str, str], ...] = (
     ("log out", "logout log-out sign-out", "sign out"),
     ("hospital", "hospital-building building-hospital", ""),
     ("bus stop", "", ""),
+    ("pencil and ruler", "pencil-ruler ruler-pencil", ""),
     ("school", "building-school", ""),
     ("not equal sign", "not-equal not-equals not-equal-variant", ""),
     ("yo-yo", "yo-yo", ""),
@@ -586,7 +591,8 @@ DIGITS = {word: str(i) for i, word in enumerate(NUMBERS)}
 # Words of the buttons' work: "an icon for add reaction", never "an add reaction".
 VERBS = _set(
     """add approve assign attach build connect delete disable disconnect dismiss do edit enable
-    enter explore find go hide in no not remove rename reset return show subtract unlink"""
+    enter explore find go-forward go-backward go-to go-on go-end go-start go-ahead hide
+    in no not remove rename reset return show subtract unlink"""
 )
 
 # Concepts that the shipped weights learned under another name, and that the hash would keep from training.
@@ -684,12 +690,17 @@ FAMILY_NAMES = {
         "cancel-circle-half-dot": "x-circle",
         "dashboard-circle": "dashboard-tiles",
         "dashboard-square": "dashboard-tiles",
+        "dashboard-square-setting": "dashboard-tiles-settings",
         "school-bell": "bell",
         "grid2x": "grid",
+        "grid2x2": "grid",
         "grid3x": "grid",
         "pound": "pound-sterling",
+        "pound-receive": "pound-receive",
+        "pound-send": "pound-send",
+        "pound-sterling": "pound-sterling",
     },
-    "ion": {"school": "graduation-cap"},
+    "ion": {"remove": "minus", "school": "graduation-cap"},
     "lucide": {"bolt": "hex-nut"},
     "mage": {
         "bolt": "hex-nut",
@@ -711,6 +722,7 @@ FAMILY_NAMES = {
         "cancel-schedule-send": "send-x",
         "dashboard": "dashboard-tiles",
         "dashboard-2": "dashboard-tiles",
+        "dashboard-customize": "dashboard-tiles-add",
         "hide-image": "image-off",
         "no-accounts": "account-off",
         "no-crash": "car-check",
@@ -724,6 +736,8 @@ FAMILY_NAMES = {
         "bolt": "screw",
         "favorite": "star",
         "graph": "network-graph",
+        "human-female-female": "two-women",
+        "human-male-male": "two-men",
         "human-female-female-child": "two-women-and-a-child",
         "human-male-male-child": "two-men-and-a-child",
         "school": "graduation-cap",

@@ -12,7 +12,7 @@ _PLURALS = {"fish": "fish", "snowman": "snowmen", "cactus": "cacti", "leaf": "le
 # Spelled-out letters and numbers (an SD card, an x, an 8K), then vowels but for those that sound like
 # "you" or "w", then hour.
 _AN = re.compile(
-    r"(?!(?:SIM|RAW|RAM|ROM|LAN)\b)[AEFHILMNORSX](?![a-z])|[aefhilmnorsx](?:\b|\d)|8|1[18](?![\d.])"
+    r"(?!(?:SIM|RAW|RAM|ROM|LAN)\b)[AEFHILMNORSX](?![a-z])|[aefhilmnorsx](?:\b|\d)|8|1[18](?!\d)"
     r"|(?!(?:u[bfkrst][aeiou]|uni(?!n)|eu|ewe|one|once)\w*)[aeiou]|[AEIO][a-z]|hour",
 )
 

@@ -69,6 +69,7 @@ def test_metadata_gives_synonyms_and_brands(tmp_path: Path) -> None:
         ("hugeicons", "dashboard-square-01", "dashboard of tiles"),
         ("hugeicons", "grid2x", "grid of squares"),
         ("hugeicons", "pound-circle", "pound sign"),
+        ("hugeicons", "pound-sterling", "pound sign"),
         ("ion", "school", "graduation cap"),
         ("lucide", "bolt", "hex nut"),
         ("material-symbols", "add-a-photo", "camera"),

@@ -41,14 +41,14 @@ def test_a_drawing_that_is_refused_costs_only_itself(engine: Engine) -> None:
 
 
 def test_what_is_false_is_written_anew_and_the_rest_stays() -> None:
-    """The model takes a blue square for a rectangle: it was trained without blue squares."""
+    """The model does not know a blue square for one: it was trained without."""
     engine = Engine.load("embedded", device="cpu", max_batch_size=4)
     bodies = ['<rect width="50" height="50" fill="blue"/>', '<circle cx="50" cy="50" r="30" fill="red"/>']
     svgs = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{body}</svg>' for body in bodies]
     drawings = [sample(place).model_copy(update={"svg": svg}) for place, svg in enumerate((*svgs, "none"))]
     plain = list(EngineCaptioner(engine).caption(drawings))
     revised = list(EngineCaptioner(engine, is_revised=True).caption(drawings))
-    assert "rectangle" in (plain[0].caption or "")
+    assert "square" not in (plain[0].caption or "")
     assert "blue square" in (revised[0].caption or "")
     assert revised[1:] == plain[1:]
 

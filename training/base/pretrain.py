@@ -286,7 +286,7 @@ def keep_recipe(recipe: BaseRecipe, work: Path) -> None:
         saved = json.loads(path.read_text(encoding="utf-8"))
         step = torch.load(checkpoint, weights_only=True, mmap=True)["step"] if checkpoint.exists() else 0
         is_early = step < min(saved["decay_steps"][0], recipe.decay_steps[0])
-        refuse_other(saved, recipe, path, free=("steps", "decay_steps") if is_early else ())
+        refuse_other(saved, asdict(recipe), path, free=("steps", "decay_steps") if is_early else ())
     write_text(path, json.dumps(asdict(recipe), indent=2) + "\n")
 
 

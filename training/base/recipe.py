@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from captioning.errors import ConfigError
 from training.corpora.icon_packages import TRAINING_FAMILIES
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -56,19 +53,20 @@ class BaseRecipe:
 
 
 def refuse_other(
-    saved: Mapping[str, Any], recipe: DataclassInstance, path: Path, *, free: Collection[str] = ()
+    saved: Mapping[str, Any], recipe: Mapping[str, Any], path: Path, *, free: Collection[str] = ()
 ) -> None:
     """Refuses to go on with what was begun with another recipe.
 
     Args:
         saved: the recipe that it was begun with, as JSON has it.
+        recipe: the one that is asked for, by setting.
         path: where that is written, for the message.
         free: settings that may be others.
 
     Raises:
         ConfigError: names every setting that is another, with both values.
     """
-    wanted = json.loads(json.dumps(asdict(recipe)))
+    wanted = json.loads(json.dumps(recipe))
     changed = [
         f"{name}: {json.dumps(saved.get(name))} there, {json.dumps(wanted.get(name))} asked for"
         for name in dict.fromkeys([*wanted, *saved])

@@ -173,7 +173,7 @@ class Trainer:
         path = self.folder / _CHECKPOINT
         if path.exists():
             state = torch.load(path, weights_only=True)
-            refuse_other(json.loads(state["recipe"]), self.recipe, path)
+            refuse_other(json.loads(state["recipe"]), asdict(self.recipe), path)
             self.step = state["step"]
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

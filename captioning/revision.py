@@ -77,9 +77,10 @@ class Revision(Generic[Judged]):
         is_best = max(self._drafts, key=lambda one: one.worth) is draft
         if (is_best and not draft.faults) or len(self._drafts) == MOST_DRAFTS:
             return None
-        index = self._index_at(draft.text.tokens, min(draft.faults)) if draft.faults else self._begun
-        begin = draft.text.tokens[:index]
-        self._not_next[begin].append(draft.text.tokens[index])
+        tokens, begun = draft.text.tokens, len(self._request.begin)
+        index = self._index_at(tokens, min(draft.faults)) if draft.faults else begun
+        begin = tokens[:index]
+        self._not_next[begin].append(tokens[index])
         self._request = replace(self._request, begin=begin, not_next=tuple(self._not_next[begin]))
         return self._request
 
@@ -95,11 +96,6 @@ class Revision(Generic[Judged]):
         """
         found = max(self._drafts, key=lambda draft: draft.worth)
         return replace(found, text=replace(found.text, completion_tokens=self._written))
-
-    @property
-    def _begun(self) -> int:
-        """The place of the token with which the last draft went its own way."""
-        return len(self._request.begin)
 
     def _index_at(self, tokens: Sequence[int], place: int) -> int:
         """The token that the character belongs to."""

@@ -76,7 +76,7 @@ def _srgb(colour: tinycss2.color4.Color) -> Sequence[float]:
     """Red, green and blue, 0 to 1 where sRGB has the colour."""
     try:
         srgb: Sequence[float] = colour.to("srgb").coordinates
-    except NotImplementedError:  # Lab, OKLab, Display P3 and the like: tinycss2 reads them, converts none
+    except NotImplementedError:  # tinycss2 reads Lab, OKLab, Display P3 and the like, but cannot convert them
         from coloraide import Color  # slow to import, and few files need it
 
         coordinates = [0 if value is None else value for value in colour.coordinates]  # CSS's `none`

@@ -12,11 +12,9 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count, islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import get_args
 
@@ -33,6 +31,7 @@ from training.corpora.icons import (
 )
 from training.corpora.inputs import SPLITS, Split, appearing_together
 from training.corpora.manifests import manifest_of, write_manifest
+from training.corpora.processes import spread
 from training.corpora.render_hash import METHOD, RenderHash
 from training.corpora.scenes import Style, generate_scene, is_held_out
 
@@ -40,7 +39,6 @@ STYLES: tuple[Style, ...] = get_args(Style)
 
 SCENES_SOURCE = "scenes"
 _SEEDS_PER_BUILD = 100_000_000  # a build's seed is the first scene's, in such steps
-_BLOCK = 2_000  # scenes drawn at a time, at most
 _SCENE_SHARE = 8  # one scene in so many is for validation, one for test
 _ICON_SHARE = 40
 
@@ -142,16 +140,11 @@ def build_corpus(
     if spec.icons and spec.style == "literal":
         raise ConfigError("literal captions are there for scenes only: leave out the icons (--icons '')")
     builder = _Builder()
-    # Spawned: a fork of a process with threads (progress bars) can hang.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for family in spec.icons:
-            progress(f"{family} icons")
-            prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars, draw=True)
-            icons = read_icons(family, cache_dir, spec.style, packages)
-            for candidate in pool.map(prepare, icons, chunksize=200):
-                builder.add(candidate)
-        progress("scenes")
-        _add_scenes(builder, spec, pool)
+    prepare = partial(prepare_icon, max_chars=spec.max_canonical_chars, draw=True)
+    for candidate in spread(prepare, _icons(spec, cache_dir, packages, progress), workers):
+        builder.add(candidate)
+    progress("scenes")
+    _add_scenes(builder, spec, workers)
     progress("writing")
     return _write(builder, spec, out)
 
@@ -217,18 +210,25 @@ def scene_seeds(seed: int) -> Iterable[int]:
     return count(seed * _SEEDS_PER_BUILD)
 
 
-def _add_scenes(builder: _Builder, spec: CorpusSpec, pool: ProcessPoolExecutor) -> None:
+def _icons(
+    spec: CorpusSpec, cache_dir: Path, packages: Mapping[str, Package], progress: Callable[[str], None]
+) -> Iterator[Sample]:
+    for family in spec.icons:
+        progress(f"{family} icons")
+        yield from read_icons(family, cache_dir, spec.style, packages)
+
+
+def _add_scenes(builder: _Builder, spec: CorpusSpec, workers: int) -> None:
     """Scenes until every split has its number; what is beyond a split's number is passed over."""
     wanted = Counter({"train": spec.scenes, "validation": spec.scenes // 20, "test": spec.scenes // 20})
     prepare = partial(prepare_scene, style=spec.style, max_chars=spec.max_canonical_chars, draw=True)
-    seeds = iter(scene_seeds(spec.seed))
-    while missing := wanted.total():
-        block = list(islice(seeds, min(_BLOCK, 4 * missing)))
-        for candidate in pool.map(prepare, block, chunksize=len(block) // 16 + 1):
-            if isinstance(candidate, str):
-                builder.add(candidate)
-            elif wanted[candidate.split()] and builder.add(candidate):
-                wanted[candidate.split()] -= 1
+    candidates = spread(prepare, scene_seeds(spec.seed), workers)
+    while wanted.total():
+        candidate = next(candidates)
+        if isinstance(candidate, str):
+            builder.add(candidate)
+        elif wanted[candidate.split()] and builder.add(candidate):
+            wanted[candidate.split()] -= 1
 
 
 def _write(builder: _Builder, spec: CorpusSpec, out: Path) -> BuildReport:

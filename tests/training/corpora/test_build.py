@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,17 +82,6 @@ def test_what_looks_like_a_drawing_of_another_split_is_left_out(tmp_path: Path) 
     )
     assert report.dropped == {"looks like a drawing of another split": 1}
     assert [sample.id for sample in read_corpus(tmp_path / "out" / "test.jsonl")] == ["tabler/thing"]
-
-
-def test_the_processes_are_spawned(tmp_path: Path) -> None:
-    def note(message: str) -> None:
-        kinds.extend(type(child).__name__ for child in multiprocessing.active_children())
-
-    kinds: list[str] = []
-    package = make_package(tmp_path, squares("thing"))
-    spec = CorpusSpec(scenes=0, icons=("toy",))
-    build_corpus(spec, tmp_path / "out", tmp_path, packages={"toy": package}, workers=1, progress=note)
-    assert set(kinds) == {"SpawnProcess"}
 
 
 def test_each_split_has_its_manifest(built: tuple[Path, BuildReport]) -> None:

@@ -40,7 +40,11 @@ from training.throughput import ModelFlops
 from training.worker import Job
 
 _SHAPED_SAMPLES = {"train": 4_000, "validation": 64}
-_NOT_COMPARED = ("early_stopping=null", "validation.captions=0")  # TRL has nothing like these
+_NOT_COMPARED = (  # TRL has nothing like the first two, and is told to write no checkpoints
+    "early_stopping=null",
+    "validation.captions=0",
+    "checkpoints.every_steps=1000000",
+)
 
 
 @dataclass(frozen=True)

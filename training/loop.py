@@ -9,6 +9,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Literal, cast
@@ -21,9 +22,10 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from captioning.writing import continue_greedily
+from training.attention import attention_for
 from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import IGNORED, Batch, Example, Step, collate, schedule_of, validation_batches
-from training.model import Tensors, assign, checksum, copied, trainable
+from training.model import Tensors, assign, checksum, copied, number_type, trainable
 from training.optimizer import learning_rate
 from training.progress import MetricsLog, Progress
 from training.recipe import Recipe
@@ -71,12 +73,11 @@ class Loop:
         self._text_of = text_of
         self._stop_asked = stop_asked
         self._module = model
+        self._base = cast(PreTrainedModel, model.get_base_model())
         self._weights = trainable(model)
         self._updates = make_updates(recipe, model, accelerator)
         self._schedule = schedule_of(recipe, train)
-        self._meter = Meter(
-            cast(PreTrainedModel, model.get_base_model()), accelerator.device, accelerator.num_processes
-        )
+        self._meter = Meter(self._base, accelerator.device, accelerator.num_processes)
         self.total_steps = self._schedule.total_steps(recipe.epochs, recipe.max_steps)
         self.progress = Progress()
         self.passed_over: list[str] = []  # checkpoints that `resume` found damaged, and how
@@ -155,11 +156,15 @@ class Loop:
         for number, batches in enumerate(step.batches, start=1):
             torch.manual_seed(_seed(self._recipe.seed, self.progress.step, number, rank))  # of dropout
             batch = collate([self._train[i] for i in batches[rank]], step.epoch).to(self._accelerator.device)
-            with self._updates.training_pass(last=number == len(step.batches)):
+            last = number == len(step.batches)
+            with self._updates.training_pass(last=last), self._attention(batch):
                 loss = completion_loss(self._updates.model, batch)
                 self._updates.backward(loss * scale)
             loss_sum += float(loss.detach())
         return loss_sum
+
+    def _attention(self, batch: Batch) -> AbstractContextManager[None]:
+        return attention_for(self._base, number_type(self._recipe, self._accelerator.device), batch.input_ids)
 
     def _train_step(self, log: MetricsLog) -> Outcome | None:
         """One optimizer step, or how the run ends without it."""
@@ -298,13 +303,16 @@ class Loop:
 
 def completion_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Summed cross entropy of the completion tokens; the head runs on their positions only."""
+    width, label_width = batch.input_ids.shape[1], batch.labels.shape[1]
     logits = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
         position_ids=batch.position_ids,
-        logits_to_keep=batch.labels.shape[1] + 1,  # position t predicts token t + 1
+        # Position t predicts token t + 1. Indices, since a number would make the head's input a slice, and
+        # torch would copy the head's weights for each sample of the batch.
+        logits_to_keep=torch.arange(width - label_width, width, device=batch.labels.device) - 1,
         use_cache=False,
-    ).logits[:, :-1]  # (B, C, vocabulary)
+    ).logits  # (B, C, vocabulary)
     return F.cross_entropy(
         logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from bitsandbytes.nn import Linear4bit
+from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Attention
 
@@ -19,7 +20,7 @@ from captioning.engine import Engine, GenerationRequest
 from captioning.pipeline import prepare
 from captioning.prompt import clean_caption
 from tests.training.helpers import DyingStore, Interrupted, exact, examples, loop_for, recipe_for, samples
-from training import model
+from training import attention, model
 from training.checkpoints import Checkpoint, CheckpointFolder
 from training.data import Step, collate
 from training.loop import Loop, completion_loss
@@ -63,6 +64,49 @@ def test_padding_and_the_short_head_do_not_change_the_loss(tiny_llama: Path) -> 
         loss = reference(input_ids=ids, labels=labels).loss
         expected += loss.item() * len(example.completion(0))
     assert completion_loss(reference, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_head_reads_its_weights_once_and_not_for_each_sample(tiny_llama: Path) -> None:
+    """As torch would for a slice of the hidden states, at up to half of a step's time."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    batch = collate(examples(tiny_llama, 4))
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+        completion_loss(model, batch)
+    products = [tuple(map(tuple, event.input_shapes[:2])) for event in profiler.events() if "mm" in event.key]
+    hidden, vocabulary = model.config.hidden_size, model.config.vocab_size
+    assert ((batch.labels.numel(), hidden), (hidden, vocabulary)) in products
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("bf16", {"eager", "sdpa"}), ("fp32", {"sdpa"})])
+def test_short_batches_are_trained_without_the_fused_attention_where_it_is_slow(
+    precision: str, expected: set[str], tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = _loop(tiny_llama, tmp_path, precision=precision)
+    lengths = sorted(loop._train[i].length(0) for i in range(16))
+    monkeypatch.setattr(attention, "_SHORT", lengths[8])
+    seen: dict[int, str] = {}
+
+    def look(_: object, args: tuple[object, ...], options: dict[str, Any]) -> None:
+        seen[options["input_ids"].shape[1]] = loop._base.config._attn_implementation
+
+    loop._base.register_forward_pre_hook(look, with_kwargs=True)
+    for i in range(16):
+        loop.backward(Step(0, [[[i]]]))
+    assert set(seen.values()) == expected
+    assert all(name == "sdpa" for tokens, name in seen.items() if tokens > lengths[8])
+    assert loop._base.config._attn_implementation == "sdpa"
+
+
+def test_either_attention_gives_the_same_gradients(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = _loop(tiny_llama, tmp_path, precision="bf16")
+    step = Step(0, [[[0, 1, 2, 3, 4]]])
+    plain = _gradients(loop, step)
+    monkeypatch.setattr(attention, "_SHORT", 0)
+    fused = _gradients(loop, step)
+    for name, gradient in plain.items():
+        assert (gradient - fused[name]).norm() <= 0.06 * gradient.norm()  # bfloat16 has three digits
 
 
 def test_adapters_are_trained_in_float32_on_a_4_bit_base(tiny_llama: Path) -> None:
